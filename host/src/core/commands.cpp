@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/commands.hpp"
+
+#include <ephor/plugin.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <thread>
+
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "core/config.hpp"
+#include "core/control.hpp"
+#include "core/host.hpp"
+#include "core/instance_tables.hpp"
+#include "core/logger.hpp"
+#include "core/replay.hpp"
+#include "core/settings.hpp"
+#include "event/error.hpp"
+#include "event/times.hpp"
+
+namespace ephor::host {
+namespace {
+
+using Json = nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr int kDone = 0;
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+
+// ---- signals ----------------------------------------------------------------------------------
+
+std::atomic<int> stop_signals{0};
+
+void on_stop_signal(int) {
+  // The second one stops hard: no destructor, no drain; the journal makes that safe.
+  if (stop_signals.fetch_add(1) + 1 >= 2) ::_exit(kFailed);
+}
+
+void catch_stop_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_stop_signal;
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+}
+
+bool should_stop() { return stop_signals.load() != 0; }
+
+// ---- configuration ----------------------------------------------------------------------------
+
+struct Loaded {
+  Config config;
+  Settings settings;
+  std::vector<ConfigError> errors;
+};
+
+Loaded load(const Options& options) {
+  Loaded out;
+  std::vector<std::string> overrides = options.overrides;
+  if (options.data_dir) {
+    overrides.push_back("data_dir=" + Json(options.data_dir->string()).dump());
+  }
+  out.config = Config::load(options.config, overrides, out.errors);
+  const PluginLoader loader(plugin_directories(out.config.tree()));
+  out.settings = read_settings(out.config, loader, out.errors);
+  return out;
+}
+
+int report(const std::vector<ConfigError>& errors) {
+  for (const ConfigError& error : errors) std::cerr << "ephor: " << error.text() << "\n";
+  return kUsage;
+}
+
+std::optional<int> need_config(const Options& options) {
+  if (!options.config.empty()) return std::nullopt;
+  std::cerr << "ephor " << options.command << ": found no --config FILE, expected one\n";
+  return kUsage;
+}
+
+fs::path data_dir_of(const Options& options) {
+  if (options.data_dir) return *options.data_dir;
+  if (options.config.empty()) return "data";
+  std::vector<ConfigError> ignored;
+  const Config config = Config::load(options.config, options.overrides, ignored);
+  return config.tree().value("data_dir", std::string("data"));
+}
+
+// ---- commands ---------------------------------------------------------------------------------
+
+int check(const Options& options) {
+  if (const auto missing = need_config(options)) return *missing;
+  const Loaded loaded = load(options);
+  if (!loaded.errors.empty()) return report(loaded.errors);
+  std::cout << options.config.string() << ": good; " << loaded.settings.instances.size()
+            << " instances\n";
+  return kDone;
+}
+
+int run(const Options& options) {
+  if (const auto missing = need_config(options)) return *missing;
+  Loaded loaded = load(options);
+  if (!loaded.errors.empty()) return report(loaded.errors);
+  catch_stop_signals();
+  Host host(std::move(loaded.settings), RunMode::live);
+  host.start();
+  bool is_clean = false;
+  {
+    const ControlServer control(host, host.settings().data_dir);
+    log(EPHOR_LOG_INFO, kHostName, "running on " + host.settings().data_dir.string());
+    while (!should_stop()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    log(EPHOR_LOG_INFO, kHostName, "stopping");
+    is_clean = host.stop();
+  }
+  log(EPHOR_LOG_INFO, kHostName, is_clean ? "stopped" : "stopped before everything was read");
+  return is_clean ? kDone : kFailed;
+}
+
+double speed_of(const std::string& text) {
+  if (text == "max") return 0.0;
+  try {
+    std::size_t used = 0;
+    const double speed = std::stod(text, &used);
+    const bool has_unit = used + 1 == text.size() && text[used] == 'x';
+    if ((has_unit || used == text.size()) && speed > 0.0) return speed;
+  } catch (const std::exception&) {
+  }
+  throw HostError(EPHOR_INVALID, "--speed: found " + text + ", expected max or a number such as 10x");
+}
+
+int replay_command(const Options& options) {
+  if (const auto missing = need_config(options)) return *missing;
+  ReplayOptions replaying;
+  replaying.speed = speed_of(options.speed);
+  replaying.should_stop = should_stop;
+  if (!options.until.empty()) {
+    const auto until = parse_time(options.until);
+    if (!until) throw HostError(EPHOR_INVALID, "--until: found " + options.until + ", expected RFC 3339");
+    replaying.until_ns = until->ns;
+  }
+  if (options.journal.empty() == options.arguments.empty() || options.arguments.size() > 1) {
+    throw HostError(EPHOR_INVALID, "replay: expected one FILE, or --journal DIR --into NEWDIR");
+  }
+  if (!options.journal.empty() && options.into.empty()) {
+    throw HostError(EPHOR_INVALID, "replay --journal: found no --into NEWDIR, expected one");
+  }
+  if (!options.arguments.empty()) replaying.file = options.arguments[0];
+  replaying.journal = options.journal;
+  Loaded loaded = load(options);
+  if (!loaded.errors.empty()) return report(loaded.errors);
+  if (!replaying.file.empty() && !fs::is_regular_file(replaying.file)) {
+    throw HostError(EPHOR_INVALID, replaying.file.string() + ": found no such file, expected NDJSON");
+  }
+  catch_stop_signals();
+  Host host(std::move(loaded.settings), RunMode::replay);
+  host.start();
+  const ReplayResult result = replay(host, replaying);
+  const Json summary = replay_summary(host, result);
+  const std::string text = summary.dump(2, ' ', false, Json::error_handler_t::replace);
+  if (!options.summary.empty()) {
+    std::ofstream out(options.summary);
+    out << text << "\n";
+    if (!out.flush()) throw HostError(EPHOR_IO, options.summary.string() + ": cannot be written");
+  }
+  std::cout << text << "\n";
+  for (const Rejection& rejection : result.rejections) {
+    std::cerr << replaying.file.string() << ":" << rejection.line << " " << rejection.json_pointer
+              << ": " << rejection.reason << "\n";
+  }
+  host.stop();
+  return result.was_stopped ? kFailed : kDone;
+}
+
+Json instance_facts(const LoadedPlugin& plugin) {
+  const ephor_plugin_info& info = *plugin.info;
+  Json extensions = Json::array();
+  for (std::uint32_t i = 0; i < info.required_count; ++i) {
+    extensions.push_back(std::string(to_text(info.required_extensions[i])));
+  }
+  return {{"file", plugin.file.string()},
+          {"id", std::string(to_text(info.id))},
+          {"version", std::string(to_text(info.version))},
+          {"summary", std::string(to_text(info.summary))},
+          {"abi", std::to_string(plugin.entry->abi_major) + "." +
+                      std::to_string(plugin.entry->abi_minor_built)},
+          {"abi_minor_required", plugin.entry->abi_minor_required},
+          {"is_source", (info.capabilities & EPHOR_CAP_SOURCE) != 0},
+          {"required_extensions", extensions},
+          {"config_schema", Json::parse(to_text(info.config_schema), nullptr, false)}};
+}
+
+int plugin_command(const Options& options) {
+  std::vector<ConfigError> errors;
+  const Config config = Config::load(options.config, options.overrides, errors);
+  if (!errors.empty()) return report(errors);
+  const PluginLoader loader(plugin_directories(config.tree()));
+  const std::string what = options.arguments.empty() ? "" : options.arguments[0];
+  if (what == "list" && options.arguments.size() == 1) {
+    int code = kDone;
+    for (const fs::path& file : loader.files()) {
+      try {
+        const Json facts = instance_facts(PluginLoader::load_file(file));
+        std::printf("%-18s %-8s %s\n", facts["id"].get_ref<const std::string&>().c_str(),
+                    facts["version"].get_ref<const std::string&>().c_str(),
+                    facts["summary"].get_ref<const std::string&>().c_str());
+      } catch (const HostError& failure) {
+        std::cerr << "ephor: " << failure.what() << "\n";
+        code = kFailed;
+      }
+    }
+    return code;
+  }
+  if (what == "inspect" && options.arguments.size() == 2) {
+    const std::string& name = options.arguments[1];
+    const LoadedPlugin plugin =
+        name.ends_with(".so") ? PluginLoader::load_file(fs::absolute(name)) : loader.load(name);
+    std::cout << instance_facts(plugin).dump(2) << "\n";
+    return kDone;
+  }
+  throw HostError(EPHOR_INVALID, "plugin: expected `plugin list` or `plugin inspect NAME`");
+}
+
+void print_answer(const std::string& text) {
+  const Json parsed = Json::parse(text, nullptr, false);
+  std::cout << (parsed.is_discarded() ? text : parsed.dump(2)) << "\n";
+}
+
+int query_command(const Options& options) {
+  if (options.arguments.empty() || options.arguments.size() > 2) {
+    throw HostError(EPHOR_INVALID, "query: expected NAME and at most one JSON object");
+  }
+  const Json request = options.arguments.size() == 2
+                           ? Json::parse(options.arguments[1], nullptr, false)
+                           : Json::object();
+  if (!request.is_object()) {
+    throw HostError(EPHOR_INVALID, "query: found " + options.arguments[1] + ", expected a JSON object");
+  }
+  const auto answer = ask_running_host(
+      data_dir_of(options),
+      {{"command", "query"}, {"name", options.arguments[0]}, {"request", request}});
+  if (answer) {
+    print_answer(answer->get<std::string>());
+    return kDone;
+  }
+  if (const auto missing = need_config(options)) return *missing;
+  Loaded loaded = load(options);
+  if (!loaded.errors.empty()) return report(loaded.errors);
+  Host host(std::move(loaded.settings), RunMode::offline);
+  host.start();
+  print_answer(host.query(options.arguments[0], request.dump()));
+  return kDone;
+}
+
+[[noreturn]] void no_host(const fs::path& data_dir) {
+  throw HostError(EPHOR_STATE, "no host runs on " + data_dir.string());
+}
+
+int tap(const Options& options) {
+  Json request{{"command", "tap"},
+               {"pattern", options.arguments.empty() ? std::string(">") : options.arguments[0]}};
+  if (options.limit) request["limit"] = *options.limit;
+  const fs::path data_dir = data_dir_of(options);
+  const auto answer = ask_running_host(data_dir, request, [](const Json& line) {
+    std::cout << line.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+  });
+  if (!answer) no_host(data_dir);
+  return kDone;
+}
+
+void print_status(const Json& status) {
+  std::printf("log time %s   events %s   derived %s   late %s   commits %s\n",
+              status["log_time"].is_string() ? status["log_time"].get<std::string>().c_str() : "no data",
+              status["log"]["events"].dump().c_str(), status["log"]["derived"].dump().c_str(),
+              status["log"]["late"].dump().c_str(), status["log"]["commits"].dump().c_str());
+  std::printf("%-18s %-9s %-9s %12s %10s %10s %8s %9s\n", "INSTANCE", "STATE", "HEALTH", "DELIVERED",
+              "LAG", "SKIPPED", "ERRORS", "CPU s");
+  for (const Json& one : status["instances"]) {
+    std::printf("%-18s %-9s %-9s %12s %10s %10s %8s %9.2f\n",
+                one["instance"].get<std::string>().c_str(), one["state"].get<std::string>().c_str(),
+                one["health"].get<std::string>().c_str(), one["delivered"].dump().c_str(),
+                one["lag_events"].dump().c_str(), one["skipped"].dump().c_str(),
+                one["errors"].dump().c_str(), one["handler_seconds"].get<double>());
+  }
+  std::fflush(stdout);
+}
+
+int top(const Options& options) {
+  const fs::path data_dir = data_dir_of(options);
+  catch_stop_signals();
+  for (;;) {
+    const auto status = ask_running_host(data_dir, {{"command", "status"}});
+    if (!status) no_host(data_dir);
+    if (!options.once && ::isatty(STDOUT_FILENO) != 0) std::printf("\033[H\033[2J");
+    print_status(*status);
+    if (options.once) return kDone;
+    std::this_thread::sleep_for(std::chrono::duration<double>(std::max(0.1, options.interval_s)));
+    if (should_stop()) return kDone;
+  }
+}
+
+int schema(const Options& options) {
+  std::vector<ConfigError> errors;
+  const Config config = Config::load(options.config, options.overrides, errors);
+  if (!errors.empty()) return report(errors);
+  Json out = host_schema();
+  const PluginLoader loader(plugin_directories(config.tree()));
+  for (const fs::path& file : loader.files()) {
+    const LoadedPlugin plugin = PluginLoader::load_file(file);
+    Json entry = out["properties"]["plugins"]["additionalProperties"];
+    entry["description"] = std::string(to_text(plugin.info->summary));
+    entry["properties"]["config"] = Json::parse(to_text(plugin.info->config_schema), nullptr, false);
+    out["properties"]["plugins"]["properties"][std::string(to_text(plugin.info->id))] = entry;
+  }
+  std::cout << out.dump(2) << "\n";
+  return kDone;
+}
+
+// A directory of its own for a plugin's command, which may want storage; removed at the end.
+class ScratchDirectory {
+ public:
+  ScratchDirectory() {
+    std::string pattern = (fs::temp_directory_path() / "ephor-command-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr) throw HostError(EPHOR_IO, "no temporary directory");
+    path_ = pattern;
+  }
+  ~ScratchDirectory() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+int plugin_defined_command(const Options& options) {
+  const ScratchDirectory scratch;
+  set_log_level(EPHOR_LOG_WARNING);
+  Settings settings = default_settings(PluginLoader(plugin_directories(Json::object())));
+  settings.data_dir = scratch.path();
+  settings.log_level = EPHOR_LOG_WARNING;
+  Host host(std::move(settings), RunMode::live);  // made, never started
+  const auto command = host.registry().command(options.command);
+  if (!command) {
+    std::string known;
+    for (const CommandEntry& one : host.registry().commands()) known += " " + one.name;
+    throw HostError(EPHOR_INVALID, "found command " + options.command +
+                                       ", expected one of `ephor --help`" +
+                                       (known.empty() ? "" : " or a plugin's:" + known));
+  }
+  ephor_writer terminal{sizeof(ephor_writer), 0, nullptr, [](void*, ephor_view bytes) -> ephor_status {
+                          std::cout << to_text(bytes) << std::flush;
+                          return EPHOR_OK;
+                        }};
+  const std::string arguments = Json(options.arguments).dump();
+  command->instance->run_command(*command, to_view(arguments), &terminal);
+  return kDone;
+}
+
+int dispatch(const Options& options) {
+  if (options.command == "run") return run(options);
+  if (options.command == "replay") return replay_command(options);
+  if (options.command == "check") return check(options);
+  if (options.command == "plugin") return plugin_command(options);
+  if (options.command == "query") return query_command(options);
+  if (options.command == "tap") return tap(options);
+  if (options.command == "top") return top(options);
+  if (options.command == "schema") return schema(options);
+  return plugin_defined_command(options);
+}
+
+}  // namespace
+
+int run_command_line(const Options& options) {
+  if (options.wants_version) {
+    std::cout << "ephor " EPHOR_VERSION "\n";
+    return kDone;
+  }
+  if (options.wants_help || options.command.empty()) {
+    (options.wants_help ? std::cout : std::cerr) << usage();
+    return options.wants_help ? kDone : kUsage;
+  }
+  try {
+    return dispatch(options);
+  } catch (const HostError& failure) {
+    std::cerr << "ephor: " << failure.what() << "\n";
+    return failure.status() == EPHOR_INVALID ? kUsage : kFailed;
+  } catch (const std::exception& failure) {
+    std::cerr << "ephor: " << failure.what() << "\n";
+    return kFailed;
+  }
+}
+
+}  // namespace ephor::host

@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/event_log.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <semaphore>
+
+#include "core/logger.hpp"
+#include "event/error.hpp"
+#include "event/times.hpp"
+
+namespace ephor::host {
+namespace {
+
+constexpr Hash128 kNoId{};
+
+std::string tick_record(std::int64_t time_ns) {
+  const std::string time = format_time(time_ns);
+  return host_record("ephor.tick", "tick-" + time, time_ns, R"({"log_time":")" + time + "\"}");
+}
+
+}  // namespace
+
+std::int64_t wall_clock_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+std::int64_t monotonic_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+EventLog::EventLog(EventLogOptions options, Journal& journal, Bus& bus, Names& names,
+                   DescriberPool& describers)
+    : options_(options),
+      journal_(journal),
+      bus_(bus),
+      names_(names),
+      describers_(describers),
+      dedup_(options.dedup_window),
+      log_time_(options.log_time) {
+  load();
+}
+
+EventLog::~EventLog() { stop(); }
+
+void EventLog::load() {
+  // Newest first from the journal; the window wants oldest first.
+  std::vector<Hash128> newest_first;
+  journal_.load_recent_ids(options_.dedup_window,
+                           [&](std::uint64_t, std::span<const Hash128> ids) {
+                             newest_first.insert(newest_first.end(), ids.rbegin(), ids.rend());
+                           });
+  for (auto id = newest_first.rbegin(); id != newest_first.rend(); ++id) {
+    if (!(*id == kNoId)) dedup_.insert(*id);
+  }
+  committed_log_time_ = journal_.note();
+  if (!committed_log_time_.empty() &&
+      !log_time_.load(committed_log_time_, [&](std::string_view name) { return names_.sources.id(name); })) {
+    log(EPHOR_LOG_WARNING, kHostName, "journal: found no readable log time; it begins anew");
+  }
+  if (const std::uint64_t last = journal_.last_position(); last != 0) {
+    StoredBatch stored;
+    std::uint32_t count = 1;
+    try {
+      stored = journal_.read(last);
+      count = static_cast<std::uint32_t>(stored.records.size());
+    } catch (const HostError& failure) {
+      log(EPHOR_LOG_ERROR, kHostName, failure.what());
+    }
+    last_sequence_ = sequence_of(last, count - 1);
+  }
+}
+
+void EventLog::start() {
+  const std::scoped_lock lock(queue_mutex_);
+  if (committer_.joinable()) return;
+  is_stopping_ = false;
+  committer_ = std::thread([this] { run(); });
+}
+
+void EventLog::stop() {
+  {
+    const std::scoped_lock lock(queue_mutex_);
+    is_stopping_ = true;
+  }
+  queue_changed_.notify_all();
+  if (committer_.joinable()) committer_.join();
+}
+
+std::int64_t EventLog::log_time_ns() const {
+  const std::scoped_lock lock(sequence_mutex_);
+  return log_time_.now_ns();
+}
+
+std::int64_t EventLog::greatest_time_ns() const {
+  const std::scoped_lock lock(sequence_mutex_);
+  return log_time_.greatest_ns();
+}
+
+EventLog::Stats EventLog::stats() const {
+  const std::scoped_lock lock(stats_mutex_);
+  return stats_;
+}
+
+// ---- prepare --------------------------------------------------------------------------------
+
+void EventLog::drop_duplicates_and_tell_time(ArrivedBatch& incoming, IngestCounts& counts) {
+  Batch& batch = *incoming.batch;
+  std::vector<ephor_event> kept;
+  std::vector<Hash128> kept_ids;
+  kept.reserve(batch.events.size() + 64);
+  kept_ids.reserve(batch.events.size() + 64);
+  std::vector<std::string> ticks;
+  std::vector<std::size_t> tick_places;  // index in `kept` where each tick belongs
+  std::uint64_t late = 0;
+
+  const auto take = [&](std::size_t index) {
+    if (!dedup_.insert(batch.ids[index])) return false;
+    ephor_event& event = batch.events[index];
+    const LogTime::Seen seen = log_time_.observe(event.source, event.time_ns);
+    if (seen.is_late) {
+      event.flags |= EPHOR_EVENT_LATE;
+      ++late;
+    }
+    kept.push_back(event);
+    kept_ids.push_back(batch.ids[index]);
+    if (seen.tick_ns) {
+      ticks.push_back(tick_record(*seen.tick_ns));
+      tick_places.push_back(kept.size());
+      kept.emplace_back();
+      kept_ids.push_back(kNoId);
+    }
+    return true;
+  };
+  for (const RecordGroup& record : incoming.records) {
+    bool is_new = false;
+    for (std::uint32_t i = 0; i < record.event_count; ++i) {
+      const bool was_taken = take(record.first_event + i);
+      if (i == 0) is_new = was_taken;
+    }
+    if (is_new) ++counts.accepted;
+    else ++counts.duplicate;
+  }
+  counts.events += kept.size() - ticks.size();
+  if (!ticks.empty()) {
+    std::vector<ephor_event> tick_events;
+    append_host_events(batch, ticks, *describers_.lend(), tick_events);
+    for (std::size_t i = 0; i < ticks.size(); ++i) kept[tick_places[i]] = tick_events[i];
+  }
+  batch.events = std::move(kept);
+  batch.ids = std::move(kept_ids);
+  const std::scoped_lock lock(stats_mutex_);
+  stats_.late += late;
+  stats_.ticks += ticks.size();
+}
+
+EventLog::Submission EventLog::ticketed(BatchPointer batch, bool must_not_fail) {
+  Submission made;
+  made.ticket = next_ticket_++;
+  made.failures_seen = failures_;
+  made.must_not_fail = must_not_fail;
+  if (batch != nullptr && !batch->events.empty()) {
+    made.log_time = log_time_.save([&](std::uint32_t number) { return names_.sources.name(number); });
+    made.batch = std::move(batch);
+  }
+  return made;
+}
+
+// A ticket once taken must be enqueued, or the queue stands still: a failure is handed on.
+void EventLog::encode(Submission& submission) {
+  if (submission.empty()) return;
+  try {
+    submission.encoded = journal_.encode(*submission.batch);
+  } catch (const std::exception& thrown) {
+    forget_ids(submission.batch.get());
+    submission.batch.reset();
+    submission.failure = thrown.what();
+  }
+}
+
+EventLog::Submission EventLog::prepare(ArrivedBatch incoming, IngestCounts& counts) {
+  const IngestCounts before = counts;
+  Submission made;
+  {
+    const std::scoped_lock lock(sequence_mutex_);
+    drop_duplicates_and_tell_time(incoming, counts);
+    made = ticketed(std::move(incoming.batch), false);
+  }
+  encode(made);
+  last_ingest_ns_.store(monotonic_ns(), std::memory_order_relaxed);
+  const std::scoped_lock lock(stats_mutex_);
+  stats_.duplicates += counts.duplicate - before.duplicate;
+  return made;
+}
+
+std::optional<EventLog::Submission> EventLog::prepare_derived(std::span<const DerivedDraft> drafts) {
+  std::vector<std::string> faults;
+  BatchPointer batch = build_derived(drafts, *describers_.lend(), wall_clock_ns(), faults);
+  for (const std::string& fault : faults) log(EPHOR_LOG_ERROR, kHostName, fault);
+
+  Submission made;
+  std::uint64_t duplicates = 0;
+  {
+    const std::scoped_lock lock(sequence_mutex_);
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < batch->events.size(); ++i) {
+      if (!dedup_.insert(batch->ids[i])) {
+        ++duplicates;
+        continue;
+      }
+      batch->events[kept] = batch->events[i];
+      batch->ids[kept++] = batch->ids[i];
+    }
+    batch->events.resize(kept);
+    batch->ids.resize(kept);
+    if (kept != 0) made = ticketed(std::move(batch), true);
+  }
+  {
+    const std::scoped_lock lock(stats_mutex_);
+    stats_.derived += drafts.size() - faults.size() - duplicates;
+    stats_.derived_duplicates += duplicates;
+    stats_.derived_faults += faults.size();
+  }
+  if (made.empty()) return std::nullopt;
+  encode(made);
+  return made;
+}
+
+std::optional<EventLog::Submission> EventLog::prepare_flush() {
+  Submission made;
+  {
+    const std::scoped_lock lock(sequence_mutex_);
+    const auto released_ns = log_time_.flush();
+    if (!released_ns) return std::nullopt;
+    const std::string time = format_time(*released_ns);
+    auto batch = std::make_unique<Batch>();
+    batch->arrived_ns = wall_clock_ns();
+    const std::vector<std::string> records{host_record("ephor.flush", "flush-" + time, *released_ns,
+                                                       R"({"log_time":")" + time + "\"}")};
+    append_host_events(*batch, records, *describers_.lend(), batch->events);
+    batch->ids.assign(1, kNoId);
+    made = ticketed(std::move(batch), true);
+  }
+  encode(made);
+  return made;
+}
+
+// ---- live -----------------------------------------------------------------------------------
+
+IngestCounts EventLog::ingest(std::vector<ArrivedBatch> incoming) {
+  IngestCounts counts;
+  std::binary_semaphore is_done(0);
+  std::optional<HostError> failure;
+  std::atomic<std::size_t> left = incoming.size();
+  std::mutex failure_mutex;
+  counts.last_sequence = last_sequence();
+  if (incoming.empty()) return counts;
+  for (ArrivedBatch& one : incoming) {
+    enqueue(prepare(std::move(one), counts), [&](const HostError* failed) {
+      if (failed != nullptr) {
+        const std::scoped_lock lock(failure_mutex);
+        failure = *failed;
+      }
+      if (left.fetch_sub(1) == 1) is_done.release();
+    });
+  }
+  is_done.acquire();
+  if (failure) throw *failure;
+  counts.last_sequence = last_sequence();
+  return counts;
+}
+
+std::uint64_t EventLog::submit(Submission submission) {
+  const std::uint64_t ticket = submission.ticket;
+  enqueue(std::move(submission), [](const HostError*) {});
+  return ticket;
+}
+
+std::uint64_t EventLog::append_derived(std::span<const DerivedDraft> drafts) {
+  auto made = prepare_derived(drafts);
+  return made ? submit(std::move(*made)) : 0;
+}
+
+std::uint64_t EventLog::append_host(std::string_view topic, std::int64_t time_ns,
+                                    std::string data_json) {
+  auto batch = std::make_unique<Batch>();
+  batch->arrived_ns = wall_clock_ns();
+  const std::string id = std::string(topic) + "-" + std::to_string(time_ns) + "-" +
+                         std::to_string(monotonic_ns());
+  const std::vector<std::string> records{host_record(topic, id, time_ns, data_json)};
+  append_host_events(*batch, records, *describers_.lend(), batch->events);
+  batch->ids.assign(1, kNoId);
+  Submission made;
+  {
+    const std::scoped_lock lock(sequence_mutex_);
+    made = ticketed(std::move(batch), true);
+  }
+  encode(made);
+  return submit(std::move(made));
+}
+
+std::uint64_t EventLog::flush() {
+  auto made = prepare_flush();
+  return made ? submit(std::move(*made)) : 0;
+}
+
+bool EventLog::wait_committed(std::uint64_t ticket, std::int64_t timeout_ns) {
+  std::unique_lock lock(queue_mutex_);
+  return committed_changed_.wait_for(lock, std::chrono::nanoseconds(timeout_ns),
+                                     [&] { return next_to_commit_ > ticket; });
+}
+
+void EventLog::enqueue(Submission submission, std::function<void(const HostError*)> done) {
+  {
+    const std::scoped_lock lock(queue_mutex_);
+    const std::uint64_t ticket = submission.ticket;
+    queue_.emplace(ticket, Waiting{std::move(submission), std::move(done)});
+  }
+  queue_changed_.notify_one();
+}
+
+std::vector<EventLog::Waiting> EventLog::take_group(std::unique_lock<std::mutex>& lock) {
+  queue_changed_.wait(lock, [&] {
+    return (!queue_.empty() && queue_.begin()->first == next_to_commit_) ||
+           (is_stopping_ && queue_.empty());
+  });
+  std::vector<Waiting> group;
+  std::size_t events = 0;
+  std::uint64_t ticket = next_to_commit_;
+  while (!queue_.empty() && queue_.begin()->first == ticket && events < options_.group_events_max) {
+    if (!queue_.begin()->second.submission.empty()) {
+      events += queue_.begin()->second.submission.batch->events.size();
+    }
+    group.push_back(std::move(queue_.begin()->second));
+    queue_.erase(queue_.begin());
+    ++ticket;
+  }
+  return group;
+}
+
+void EventLog::run() {
+  for (;;) {
+    std::unique_lock lock(queue_mutex_);
+    std::vector<Waiting> group = take_group(lock);
+    if (group.empty()) return;
+    const std::uint64_t after = next_to_commit_ + group.size();
+    lock.unlock();
+    auto pause = std::chrono::milliseconds(50);
+    while (!commit(group)) {  // what must not fail is left in the group
+      std::this_thread::sleep_for(pause);
+      pause = std::min(pause * 2, std::chrono::milliseconds(2000));
+    }
+    lock.lock();
+    next_to_commit_ = after;
+    committed_changed_.notify_all();
+  }
+}
+
+// True when nothing of the group is left to do.
+bool EventLog::commit(std::vector<Waiting>& group) {
+  std::vector<Pending> pending;
+  std::vector<Waiting> stale;
+  {
+    const std::scoped_lock lock(sequence_mutex_);
+    for (auto at = group.begin(); at != group.end();) {
+      const Submission& one = at->submission;
+      if (!one.must_not_fail && one.failures_seen != failures_) {
+        stale.push_back(std::move(*at));
+        at = group.erase(at);
+      } else {
+        ++at;
+      }
+    }
+  }
+  if (!stale.empty()) refuse(stale, HostError(EPHOR_IO, "an earlier batch could not be stored"));
+  std::string log_time;
+  for (Waiting& one : group) {
+    if (one.submission.empty()) continue;
+    pending.push_back({one.submission.batch.get(), std::move(one.submission.encoded)});
+    log_time = one.submission.log_time;
+  }
+  try {
+    if (!pending.empty()) journal_.append(pending, log_time);
+  } catch (const HostError& failure) {
+    log(EPHOR_LOG_ERROR, kHostName, std::string("journal: ") + failure.what());
+    std::size_t at = 0;
+    for (Waiting& one : group) {
+      if (!one.submission.empty()) one.submission.encoded = std::move(pending[at++].encoded);
+    }
+    std::vector<Waiting> refused;
+    for (auto one = group.begin(); one != group.end();) {
+      if (one->submission.must_not_fail) {
+        ++one;
+        continue;
+      }
+      refused.push_back(std::move(*one));
+      one = group.erase(one);
+    }
+    {
+      const std::scoped_lock lock(sequence_mutex_);
+      ++failures_;
+      for (Waiting& one : group) one.submission.log_time = committed_log_time_;
+      log_time_ = LogTime(options_.log_time);
+      if (!committed_log_time_.empty()) {
+        log_time_.load(committed_log_time_,
+                       [&](std::string_view name) { return names_.sources.id(name); });
+      }
+    }
+    {
+      const std::scoped_lock lock(stats_mutex_);
+      ++stats_.commit_failures;
+    }
+    refuse(refused, failure);
+    return group.empty();
+  }
+  if (!pending.empty()) {
+    const std::scoped_lock lock(sequence_mutex_);
+    committed_log_time_ = log_time;
+  }
+  for (Waiting& one : group) {
+    if (!one.submission.empty()) publish(one.submission);
+    if (one.submission.failure.empty()) {
+      one.done(nullptr);
+    } else {
+      const HostError failure(EPHOR_FULL, one.submission.failure);
+      one.done(&failure);
+    }
+  }
+  const std::scoped_lock lock(stats_mutex_);
+  ++stats_.commits;
+  return true;
+}
+
+void EventLog::commit_now(Submission submission) {
+  if (!submission.failure.empty()) throw HostError(EPHOR_FULL, submission.failure);
+  if (!submission.empty()) {
+    Pending pending{submission.batch.get(), std::move(submission.encoded)};
+    journal_.append({&pending, 1}, submission.log_time);
+    publish(submission);
+  }
+  const std::scoped_lock lock(stats_mutex_);
+  ++stats_.commits;
+}
+
+void EventLog::publish(Submission& submission) {
+  const std::uint64_t last = submission.batch->events.back().sequence;
+  const std::size_t count = submission.batch->events.size();
+  bus_.publish(std::move(submission.batch));
+  last_sequence_.store(last, std::memory_order_release);
+  const std::scoped_lock lock(stats_mutex_);
+  stats_.events += count;
+}
+
+void EventLog::refuse(std::vector<Waiting>& group, const HostError& failure) {
+  for (Waiting& one : group) {
+    forget_ids(one.submission.batch.get());
+    one.done(&failure);
+  }
+}
+
+void EventLog::forget_ids(const Batch* batch) {
+  if (batch == nullptr) return;
+  const std::scoped_lock lock(sequence_mutex_);
+  for (const Hash128& id : batch->ids) {
+    if (!(id == kNoId)) dedup_.erase(id);
+  }
+}
+
+}  // namespace ephor::host

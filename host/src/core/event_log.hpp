@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The one way into the log. What comes in is deduplicated, given its log time, appended to the
+// journal in groups, and then published to the readers; only then is it acknowledged.
+//
+//   prepare (caller's thread)   dedup, late flags and ticks under one short lock, which also gives
+//                               the ticket that fixes the order; then compression
+//   commit  (committer thread)  consecutive tickets in one transaction, then the ring, then the
+//                               callers go on
+//
+// A batch that held nothing but duplicates still takes a ticket: it is acknowledged after what it
+// duplicates. When a commit fails, every submission that was prepared before is refused with it,
+// because it may count duplicates of what was not stored; what plugins derived is tried again.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "bus/bus.hpp"
+#include "core/dedup_window.hpp"
+#include "core/derived.hpp"
+#include "core/log_reader.hpp"
+#include "core/log_time.hpp"
+#include "event/batch.hpp"
+#include "event/error.hpp"
+#include "ingest/door.hpp"
+#include "store/journal.hpp"
+
+namespace ephor::host {
+
+struct IngestCounts {
+  std::uint64_t accepted = 0;   // records
+  std::uint64_t duplicate = 0;  // records
+  std::uint64_t events = 0;     // appended; without the host's own
+  std::uint64_t last_sequence = 0;  // of what was appended, or of the log if nothing was
+};
+
+struct EventLogOptions {
+  std::uint32_t dedup_window = 2'000'000;  // events
+  LogTimeOptions log_time;
+  std::size_t group_events_max = 65'536;  // of one transaction
+};
+
+class EventLog {
+ public:
+  // `journal`, `bus` and `describers` outlive the log. Loads the newest ids and the log time.
+  EventLog(EventLogOptions options, Journal& journal, Bus& bus, Names& names,
+           DescriberPool& describers);
+  ~EventLog();
+  EventLog(const EventLog&) = delete;
+  EventLog& operator=(const EventLog&) = delete;
+
+  // [control] Live: a committer thread. stop() commits what is queued.
+  void start();
+  void stop();
+
+  // [any] Live. Returns when everything is committed. Throws HostError when nothing was kept.
+  IngestCounts ingest(std::vector<ArrivedBatch> incoming);
+  // [any] Live. The ticket to hand to wait_committed; 0 if nothing was new.
+  std::uint64_t append_derived(std::span<const DerivedDraft> drafts);
+  std::uint64_t append_host(std::string_view topic, std::int64_t time_ns, std::string data_json);
+  // [any] Live. Releases what waits for log time; 0 if nothing came since the last time.
+  std::uint64_t flush();
+  // [any] False at the time-out.
+  bool wait_committed(std::uint64_t ticket, std::int64_t timeout_ns);
+
+  // What prepare made of a batch; empty() if nothing of it is new.
+  struct Submission {
+    BatchPointer batch;
+    EncodedBatch encoded;
+    std::string log_time;  // to store with it
+    std::uint64_t ticket = 0;
+    std::uint64_t failures_seen = 0;
+    bool must_not_fail = false;  // derived and host events: retried until stored
+    std::string failure;         // why nothing of it can be stored; it still takes its turn
+    bool empty() const { return batch == nullptr; }
+  };
+  // The halves, for replay, where one thread prepares ahead and another commits in order.
+  Submission prepare(ArrivedBatch incoming, IngestCounts& counts);
+  std::optional<Submission> prepare_derived(std::span<const DerivedDraft> drafts);
+  std::optional<Submission> prepare_flush();
+  void commit_now(Submission submission);
+
+  std::uint64_t last_sequence() const { return last_sequence_.load(std::memory_order_acquire); }
+  std::int64_t log_time_ns() const;
+  std::int64_t greatest_time_ns() const;
+  std::int64_t last_ingest_ns() const { return last_ingest_ns_.load(std::memory_order_relaxed); }
+
+  struct Stats {
+    std::uint64_t events = 0;       // appended, all kinds
+    std::uint64_t duplicates = 0;   // records
+    std::uint64_t late = 0;
+    std::uint64_t ticks = 0;
+    std::uint64_t derived = 0;
+    std::uint64_t derived_duplicates = 0;
+    std::uint64_t derived_faults = 0;
+    std::uint64_t commits = 0;
+    std::uint64_t commit_failures = 0;
+  };
+  Stats stats() const;
+
+ private:
+  struct Waiting {
+    Submission submission;
+    std::function<void(const HostError*)> done;  // on the committer thread
+  };
+
+  void load();
+  Submission ticketed(BatchPointer batch, bool must_not_fail);
+  void encode(Submission& submission);
+  void drop_duplicates_and_tell_time(ArrivedBatch& incoming, IngestCounts& counts);
+  void enqueue(Submission submission, std::function<void(const HostError*)> done);
+  std::uint64_t submit(Submission submission);
+  void run();
+  std::vector<Waiting> take_group(std::unique_lock<std::mutex>& lock);
+  bool commit(std::vector<Waiting>& group);
+  void publish(Submission& submission);
+  void refuse(std::vector<Waiting>& group, const HostError& failure);
+  void forget_ids(const Batch* batch);
+
+  const EventLogOptions options_;
+  Journal& journal_;
+  Bus& bus_;
+  Names& names_;
+  DescriberPool& describers_;
+
+  mutable std::mutex sequence_mutex_;  // guards down to failures_
+  DedupWindow dedup_;
+  LogTime log_time_;
+  std::string committed_log_time_;
+  std::uint64_t next_ticket_ = 1;
+  std::uint64_t failures_ = 0;
+
+  std::mutex queue_mutex_;  // guards down to is_stopping_
+  std::condition_variable queue_changed_;
+  std::condition_variable committed_changed_;
+  std::map<std::uint64_t, Waiting> queue_;
+  std::uint64_t next_to_commit_ = 1;
+  bool is_stopping_ = false;
+
+  std::atomic<std::uint64_t> last_sequence_{0};
+  std::atomic<std::int64_t> last_ingest_ns_{0};
+  mutable std::mutex stats_mutex_;  // guards stats_
+  Stats stats_;
+  std::thread committer_;
+};
+
+// Nanoseconds since the Unix epoch: the one place where the host asks what time it is.
+std::int64_t wall_clock_ns();
+std::int64_t monotonic_ns();
+
+}  // namespace ephor::host

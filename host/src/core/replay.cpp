@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/replay.hpp"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include <sys/resource.h>
+
+#include <nlohmann/json.hpp>
+
+#include "core/logger.hpp"
+#include "event/error.hpp"
+#include "ingest/gunzip.hpp"
+#include "ingest/line_chunker.hpp"
+
+namespace ephor::host {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::size_t kRejectionsKept = 100;
+constexpr std::uint32_t kChunkLines = 1000;
+constexpr std::uint32_t kPacedChunkLines = 20;  // with a speed, so that time flows evenly
+constexpr std::size_t kChunksAhead = 4;
+
+double cpu_seconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+// Bodies of whole records, one after another.
+class Source {
+ public:
+  virtual ~Source() = default;
+  // Empty at the end.
+  virtual std::optional<LineChunk> next() = 0;
+};
+
+class FileSource final : public Source {
+ public:
+  FileSource(const std::filesystem::path& file, std::uint32_t lines, std::size_t record_bytes_max)
+      : reader_(file), chunker_(reader_, {lines, 4U << 20, record_bytes_max}) {}
+  std::optional<LineChunk> next() override { return chunker_.next(); }
+
+ private:
+  GzipReader reader_;
+  LineChunker chunker_;
+};
+
+// What came from outside into another host; what it derived and made itself is made anew.
+class JournalSource final : public Source {
+ public:
+  explicit JournalSource(const std::filesystem::path& data_dir)
+      : journal_(data_dir, {.read_only = true}) {}
+
+  std::optional<LineChunk> next() override {
+    StoredBatch stored;
+    while (journal_.next(position_, stored)) {
+      position_ = stored.position + 1;
+      std::string lines;
+      LineChunk chunk;
+      for (std::size_t i = 0; i < stored.records.size(); ++i) {
+        if ((stored.records[i].flags & (EPHOR_EVENT_DERIVED | EPHOR_EVENT_HOST)) != 0) continue;
+        const std::size_t begin = lines.size();
+        lines += stored.record(i);
+        // A record that came as a single object may hold line breaks between its tokens.
+        std::replace(lines.begin() + static_cast<std::ptrdiff_t>(begin), lines.end(), '\n', ' ');
+        lines += '\n';
+        ++chunk.line_count;
+      }
+      if (chunk.line_count == 0) continue;
+      chunk.body = Buffer(lines.size());
+      std::copy(lines.begin(), lines.end(), chunk.body.data());
+      chunk.body.set_size(lines.size());
+      return chunk;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  SqliteJournal journal_;
+  std::uint64_t position_ = 1;
+};
+
+// A chunk on its way from the thread that prepares to the one that commits.
+struct Prepared {
+  std::vector<EventLog::Submission> submissions;
+  IngestCounts counts;
+  std::uint64_t rejected = 0;
+  std::uint64_t left_out = 0;
+  std::int64_t first_time_ns = INT64_MIN;
+  std::vector<Rejection> rejections;
+};
+
+class Pipeline {
+ public:
+  Pipeline(Host& host, Source& source, const ReplayOptions& options)
+      : host_(host), source_(source), options_(options), thread_([this] { produce(); }) {}
+
+  ~Pipeline() {
+    {
+      const std::scoped_lock lock(mutex_);
+      is_cancelled_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+
+  // Empty at the end. Throws what reading threw, after all that was read before.
+  std::optional<Prepared> next() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !queue_.empty() || is_at_end_; });
+    if (queue_.empty()) {
+      if (failure_) std::rethrow_exception(failure_);
+      return std::nullopt;
+    }
+    Prepared prepared = std::move(queue_.front());
+    queue_.pop_front();
+    lock.unlock();
+    changed_.notify_all();
+    return prepared;
+  }
+
+ private:
+  void produce() {
+    std::exception_ptr failure;
+    try {
+      while (auto chunk = source_.next()) {
+        if (!push(prepare(std::move(*chunk)))) return;
+      }
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    const std::scoped_lock lock(mutex_);
+    failure_ = failure;
+    is_at_end_ = true;
+    changed_.notify_all();
+  }
+
+  bool push(Prepared prepared) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return queue_.size() < kChunksAhead || is_cancelled_; });
+    if (is_cancelled_) return false;
+    queue_.push_back(std::move(prepared));
+    changed_.notify_all();
+    return true;
+  }
+
+  Prepared prepare(LineChunk chunk) {
+    Prepared out;
+    out.rejected = chunk.rejections.size();
+    out.rejections = std::move(chunk.rejections);
+    Arrival arrival = host_.door().admit(std::move(chunk.body),
+                                         {EPHOR_FORMAT_LINES, "", wall_clock_ns(), chunk.first_line});
+    out.rejected += arrival.rejected_count;
+    std::move(arrival.rejections.begin(), arrival.rejections.end(), std::back_inserter(out.rejections));
+    for (ArrivedBatch& arrived : arrival.batches) {
+      if (options_.until_ns) out.left_out += leave_out_later(arrived);
+      if (arrived.records.empty()) continue;
+      if (out.first_time_ns == INT64_MIN) {
+        out.first_time_ns = arrived.batch->events[arrived.records[0].first_event].time_ns;
+      }
+      out.submissions.push_back(host_.log().prepare(std::move(arrived), out.counts));
+    }
+    return out;
+  }
+
+  std::uint64_t leave_out_later(ArrivedBatch& arrived) const {
+    return std::erase_if(arrived.records, [&](const RecordGroup& record) {
+      return arrived.batch->events[record.first_event].time_ns > *options_.until_ns;
+    });
+  }
+
+  Host& host_;
+  Source& source_;
+  const ReplayOptions& options_;
+  std::mutex mutex_;  // guards down to is_at_end_
+  std::condition_variable changed_;
+  std::deque<Prepared> queue_;
+  std::exception_ptr failure_;
+  bool is_cancelled_ = false;
+  bool is_at_end_ = false;
+  std::thread thread_;
+};
+
+// Sleeps so that log time runs `speed` times as fast as the clock.
+class Pace {
+ public:
+  Pace(double speed, const std::function<bool()>& should_stop)
+      : speed_(speed), should_stop_(should_stop) {}
+
+  void wait_for(std::int64_t time_ns) {
+    if (speed_ <= 0.0 || time_ns == INT64_MIN) return;
+    if (first_ns_ == INT64_MIN) {
+      first_ns_ = time_ns;
+      began_ns_ = monotonic_ns();
+    }
+    const auto due_ns =
+        began_ns_ + static_cast<std::int64_t>(static_cast<double>(time_ns - first_ns_) / speed_);
+    constexpr std::int64_t kLookUpNs = 50'000'000;
+    while (monotonic_ns() < due_ns && !(should_stop_ && should_stop_())) {
+      std::this_thread::sleep_for(
+          std::chrono::nanoseconds(std::min(kLookUpNs, due_ns - monotonic_ns())));
+    }
+  }
+
+ private:
+  const double speed_;
+  const std::function<bool()>& should_stop_;
+  std::int64_t first_ns_ = INT64_MIN;
+  std::int64_t began_ns_ = 0;
+};
+
+void finish_round(Host& host) {
+  for (;;) {
+    constexpr std::int64_t kRoundNs = 600'000'000'000;
+    if (!host.wait_until_read(kRoundNs)) {
+      throw HostError(EPHOR_TIMEOUT, "a plugin did not read its events within 600 s");
+    }
+    std::vector<DerivedDraft> drafts;
+    for (const auto& instance : host.instances()) {
+      auto taken = instance->take_derived();
+      std::move(taken.begin(), taken.end(), std::back_inserter(drafts));
+    }
+    if (drafts.empty()) return;
+    std::sort(drafts.begin(), drafts.end(), comes_before);
+    auto submission = host.log().prepare_derived(drafts);
+    if (!submission) return;
+    host.log().commit_now(std::move(*submission));
+  }
+}
+
+}  // namespace
+
+ReplayResult replay(Host& host, const ReplayOptions& options) {
+  const std::uint32_t lines = options.speed > 0.0 ? kPacedChunkLines : kChunkLines;
+  std::unique_ptr<Source> source;
+  if (!options.journal.empty()) {
+    source = std::make_unique<JournalSource>(options.journal);
+  } else {
+    source = std::make_unique<FileSource>(options.file, lines,
+                                          host.settings().ingest.record_bytes_max);
+  }
+  ReplayResult result;
+  const std::int64_t began_ns = monotonic_ns();
+  const double cpu_began = cpu_seconds();
+  finish_round(host);  // what an earlier run left unread
+  Pace pace(options.speed, options.should_stop);
+  std::exception_ptr failure;
+  try {
+    Pipeline pipeline(host, *source, options);
+    while (auto prepared = pipeline.next()) {
+      if (options.should_stop && options.should_stop()) {
+        result.was_stopped = true;
+        break;
+      }
+      pace.wait_for(prepared->first_time_ns);
+      for (EventLog::Submission& submission : prepared->submissions) {
+        host.log().commit_now(std::move(submission));
+      }
+      finish_round(host);
+      result.applied += prepared->counts.accepted;
+      result.duplicates += prepared->counts.duplicate;
+      result.events += prepared->counts.events;
+      result.rejected += prepared->rejected;
+      result.left_out += prepared->left_out;
+      for (Rejection& rejection : prepared->rejections) {
+        if (result.rejections.size() < kRejectionsKept) result.rejections.push_back(std::move(rejection));
+      }
+    }
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  if (!result.was_stopped && failure == nullptr) {
+    if (auto submission = host.log().prepare_flush()) {
+      host.log().commit_now(std::move(*submission));
+      finish_round(host);
+    }
+  }
+  constexpr std::int64_t kSaveNs = 600'000'000'000;
+  if (!host.save(kSaveNs)) throw HostError(EPHOR_IO, "the replay's results could not be saved");
+  if (failure != nullptr) std::rethrow_exception(failure);
+  result.seconds = static_cast<double>(monotonic_ns() - began_ns) * 1e-9;
+  result.cpu_seconds = cpu_seconds() - cpu_began;
+  return result;
+}
+
+Json replay_summary(Host& host, const ReplayResult& result) {
+  Json out = Json::object();
+  // A figure whose plugin is not there has no data.
+  for (const char* key : {"spans", "error_spans", "traces", "predictions", "outcomes_joined",
+                          "decisions", "trades", "trades_closed", "trades_won", "pnl"}) {
+    out[key] = nullptr;
+  }
+  out["findings"] = Json::array();
+  for (const QueryEntry& query : host.registry().queries()) {
+    if (!query.name.ends_with(".summary")) continue;
+    try {
+      const Json part = Json::parse(host.query(query.name));
+      for (const auto& [key, value] : part.items()) {
+        if (key == "findings") {
+          for (const Json& finding : value) out["findings"].push_back(finding);
+        } else {
+          out[key] = value;
+        }
+      }
+    } catch (const std::exception& failure) {
+      log(EPHOR_LOG_WARNING, kHostName, "summary: " + query.name + ": " + failure.what());
+    }
+  }
+  out["applied"] = result.applied;
+  out["duplicates"] = result.duplicates;
+  out["rejected"] = result.rejected;
+  out["events"] = result.events;
+  out["left_out"] = result.left_out;
+  out["seconds"] = result.seconds;
+  out["cpu_seconds"] = result.cpu_seconds;
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  out["peak_rss_mb"] = static_cast<double>(usage.ru_maxrss) / 1024.0;
+  out["rejections"] = Json::array();
+  for (const Rejection& rejection : result.rejections) {
+    out["rejections"].push_back(
+        {{"line", rejection.line}, {"pointer", rejection.json_pointer}, {"reason", rejection.reason}});
+  }
+  return out;
+}
+
+}  // namespace ephor::host

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/settings.hpp"
+
+#include <ephor/plugin.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <sstream>
+#include <thread>
+
+#include "core/logger.hpp"
+#include "core/schema.hpp"
+#include "event/error.hpp"
+
+namespace ephor::host {
+namespace {
+
+using Json = nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kSecondNs = 1'000'000'000;
+
+constexpr const char* kHostSchema = R"json({
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "title": "Ephor configuration",
+  "type": "object",
+  "additionalProperties": false,
+  "properties": {
+    "data_dir": {"type": "string", "default": "data", "minLength": 1,
+      "description": "Journal, storage, reports and the control socket; relative to the current directory."},
+    "plugin_path": {"type": "array", "items": {"type": "string"}, "default": [],
+      "description": "Directories to look for plugins in, before the built-in one."},
+    "log": {"type": "object", "additionalProperties": false, "default": {}, "properties": {
+      "level": {"enum": ["trace", "debug", "info", "warning", "error"], "default": "info",
+        "description": "The least level that is written to standard error."}}},
+    "database": {"type": "object", "additionalProperties": false, "default": {}, "properties": {
+      "url": {"type": "string", "default": "sqlite:",
+        "description": "sqlite: is DATA_DIR/ephor.db; postgresql://user@host/name puts rows and states there."},
+      "durability": {"enum": ["full", "normal", "off"], "default": "normal",
+        "description": "What saved rows survive; what is lost is derived again from the journal."}}},
+    "journal": {"type": "object", "additionalProperties": false, "default": {}, "properties": {
+      "durability": {"enum": ["full", "normal", "off"], "default": "full",
+        "description": "What an acknowledged event survives: full a power cut, normal a killed process."}}},
+    "ingest": {"type": "object", "default": {}, "additionalProperties": false, "properties": {
+      "assume_timezone": {"type": "string", "default": "UTC",
+        "description": "Offset of times that name no zone: UTC or +hh:mm."},
+      "future_skew_s": {"type": "number", "minimum": 0, "default": 300,
+        "description": "How far ahead of its arrival an event's time may be; later times are clamped."},
+      "depth_max": {"type": "integer", "minimum": 4, "maximum": 1000, "default": 64,
+        "description": "Nesting of one record."},
+      "record_bytes_max": {"type": "integer", "minimum": 1024, "maximum": 67108864, "default": 1048576,
+        "description": "Size of one record."},
+      "join_attributes": {"type": "array", "items": {"type": "string"}, "default": [],
+        "description": "Further data members whose text joins events."},
+      "bare_records": {"type": "object", "default": {},
+        "description": "How the client's bare records become events; replaces single types of the default table."},
+      "dedup_window": {"type": "integer", "minimum": 1000, "maximum": 100000000, "default": 2000000,
+        "description": "How many events back a duplicate is recognised."}}},
+    "log_time": {"type": "object", "additionalProperties": false, "default": {}, "properties": {
+      "allowed_lateness_s": {"type": "number", "minimum": 0, "default": 600,
+        "description": "How far behind its source's newest event an event may come without being late."},
+      "idle_after_s": {"type": "number", "minimum": 1, "default": 1800,
+        "description": "A source this far behind the newest event holds nothing back any more."},
+      "idle_flush_s": {"type": "number", "minimum": 0.1, "default": 10,
+        "description": "Silence on the wall clock after which what waits is released."}}},
+    "bus": {"type": "object", "additionalProperties": false, "default": {}, "properties": {
+      "bytes_max": {"type": "integer", "minimum": 1048576, "default": 67108864,
+        "description": "Memory of the live ring; slower readers go on from the journal."},
+      "dispatch_threads": {"type": "integer", "minimum": 0, "maximum": 256, "default": 0,
+        "description": "Threads that deliver events; 0: one a core."}}},
+    "checkpoint": {"type": "object", "additionalProperties": false, "default": {}, "properties": {
+      "interval_s": {"type": "number", "minimum": 0.05, "default": 5,
+        "description": "How often rows, states and positions are saved."}}},
+    "shutdown": {"type": "object", "additionalProperties": false, "default": {}, "properties": {
+      "drain_timeout_s": {"type": "number", "minimum": 0.1, "default": 20,
+        "description": "How long a stop waits for readers to finish."}}},
+    "monitoring": {"type": "object", "default": {},
+      "description": "The user's plan, section by section; plugins take their keys from it."},
+    "plugins": {"type": "object", "default": {},
+      "description": "Instances by name.",
+      "additionalProperties": {"type": ["object", "null"], "additionalProperties": false, "properties": {
+        "plugin": {"type": "string", "minLength": 1, "description": "Plugin id; default: the instance's name."},
+        "enabled": {"type": "boolean", "default": true},
+        "config": {"type": "object", "default": {}}}}}
+  }
+})json";
+
+Durability durability_of(const std::string& text) {
+  if (text == "normal") return Durability::normal;
+  return text == "off" ? Durability::off : Durability::full;
+}
+
+std::int32_t level_of(const std::string& text) {
+  static constexpr const char* kLevels[] = {"trace", "debug", "info", "warning", "error"};
+  for (std::int32_t level = 0; level < 5; ++level) {
+    if (text == kLevels[level]) return level;
+  }
+  return EPHOR_LOG_INFO;
+}
+
+std::int64_t ns_of(const Json& seconds) {
+  return static_cast<std::int64_t>(seconds.get<double>() * static_cast<double>(kSecondNs));
+}
+
+// A property with "x-ephor-from": "monitoring.SECTION.KEY" takes its value from there, unless the
+// instance's own configuration has it.
+void take_from_monitoring(const Json& schema, const Json& tree, Json& config) {
+  const auto properties = schema.find("properties");
+  if (properties == schema.end()) return;
+  for (const auto& [name, property] : properties->items()) {
+    if (!property.is_object() || !property.contains("x-ephor-from") || config.contains(name)) continue;
+    std::string pointer = "/" + property["x-ephor-from"].get<std::string>();
+    std::replace(pointer.begin(), pointer.end(), '.', '/');
+    const Json::json_pointer at(pointer);
+    if (tree.contains(at)) config[name] = tree[at];
+  }
+}
+
+class SettingsReader {
+ public:
+  SettingsReader(Config& config, const PluginLoader& loader, std::vector<ConfigError>& errors)
+      : config_(config), loader_(loader), errors_(errors) {}
+
+  Settings read() {
+    check("", host_schema(), config_.tree());
+    Settings out;
+    if (errors_.empty()) fill(out);
+    if (config_.tree().contains("plugins") && config_.tree()["plugins"].is_object()) {
+      for (auto& [name, entry] : config_.tree()["plugins"].items()) read_instance(name, entry, out);
+    }
+    std::stable_sort(out.instances.begin(), out.instances.end(), [](const auto& a, const auto& b) {
+      const auto is_source = [](const InstanceSettings& one) {
+        return (one.plugin.info->capabilities & EPHOR_CAP_SOURCE) != 0;
+      };
+      return is_source(a) < is_source(b);
+    });
+    return out;
+  }
+
+ private:
+  void check(const std::string& pointer, const Json& schema, Json& value) {
+    std::vector<SchemaError> found;
+    apply_schema(schema, value, pointer, found);
+    for (const SchemaError& error : found) errors_.push_back(config_.error_at(error.pointer, error.message));
+  }
+
+  void fill(Settings& out) {
+    const Json& tree = config_.tree();
+    out.data_dir = tree["data_dir"].get<std::string>();
+    out.log_level = level_of(tree["log"]["level"]);
+    out.database_url = tree["database"]["url"];
+    if (out.database_url == "sqlite:" || out.database_url == "sqlite") out.database_url.clear();
+    if (!out.database_url.empty() && !out.database_url.starts_with("postgresql:")) {
+      errors_.push_back(config_.error_at("/database/url", "found " + tree["database"]["url"].dump() +
+                                                              ", expected sqlite: or postgresql://..."));
+    }
+    out.storage_durability = durability_of(tree["database"]["durability"]);
+    out.journal_durability = durability_of(tree["journal"]["durability"]);
+    out.log.dedup_window = tree["ingest"]["dedup_window"];
+    out.log.log_time = {ns_of(tree["log_time"]["allowed_lateness_s"]),
+                        std::max(ns_of(tree["log_time"]["idle_after_s"]),
+                                 ns_of(tree["log_time"]["allowed_lateness_s"]) + kSecondNs)};
+    out.idle_flush_ns = ns_of(tree["log_time"]["idle_flush_s"]);
+    out.bus_bytes = tree["bus"]["bytes_max"];
+    out.dispatch_threads = tree["bus"]["dispatch_threads"];
+    if (out.dispatch_threads == 0) {
+      out.dispatch_threads = std::max(1U, std::thread::hardware_concurrency());
+    }
+    out.checkpoint_every_ns = ns_of(tree["checkpoint"]["interval_s"]);
+    out.drain_timeout_ns = ns_of(tree["shutdown"]["drain_timeout_s"]);
+    Json ingest = tree["ingest"];
+    ingest.erase("dedup_window");
+    try {
+      out.ingest = ingest_config(ingest, "ingest");
+    } catch (const HostError& failure) {
+      std::istringstream lines(failure.what());
+      for (std::string line; std::getline(lines, line);) {
+        errors_.push_back({config_.place_of("/ingest"), "", line});
+      }
+    }
+  }
+
+  void read_instance(const std::string& name, Json& entry, Settings& out) {
+    if (entry.is_null()) entry = Json::object();
+    if (!entry.is_object() || !entry.value("enabled", true)) return;
+    const std::string pointer = "/plugins/" + name;
+    const std::string id = entry.value("plugin", name);
+    InstanceSettings made;
+    made.name = name;
+    try {
+      made.plugin = loader_.load(id);
+      const Json schema = Json::parse(to_text(made.plugin.info->config_schema));
+      Json& config = entry["config"];
+      if (config.is_null()) config = Json::object();
+      take_from_monitoring(schema, config_.tree(), config);
+      check(pointer + "/config", schema, config);
+      made.config_json = config.dump();
+    } catch (const HostError& failure) {
+      errors_.push_back(config_.error_at(pointer, failure.what()));
+      return;
+    } catch (const Json::exception& failure) {
+      errors_.push_back(config_.error_at(
+          pointer, "plugin " + id + ": its configuration schema is broken: " + failure.what()));
+      return;
+    }
+    out.instances.push_back(std::move(made));
+  }
+
+  Config& config_;
+  const PluginLoader& loader_;
+  std::vector<ConfigError>& errors_;
+};
+
+}  // namespace
+
+const Json& host_schema() {
+  static const Json kSchema = Json::parse(kHostSchema);
+  return kSchema;
+}
+
+Settings read_settings(Config& config, const PluginLoader& loader,
+                       std::vector<ConfigError>& errors) {
+  return SettingsReader(config, loader, errors).read();
+}
+
+Settings default_settings(const PluginLoader& loader) {
+  std::vector<ConfigError> errors;
+  Config config = Config::load({}, {}, errors);
+  for (const fs::path& file : loader.files()) {
+    config.tree()["plugins"][file.stem().string()] = Json::object();
+  }
+  Settings out = read_settings(config, loader, errors);
+  for (const ConfigError& error : errors) log(EPHOR_LOG_WARNING, kHostName, error.text());
+  return out;
+}
+
+std::vector<fs::path> plugin_directories(const Json& config) {
+  std::vector<fs::path> out;
+  if (const auto paths = config.find("plugin_path"); paths != config.end() && paths->is_array()) {
+    for (const Json& path : *paths) {
+      if (path.is_string()) out.emplace_back(path.get<std::string>());
+    }
+  }
+  if (const char* paths = std::getenv("EPHOR_PLUGIN_PATH")) {
+    std::istringstream list(paths);
+    for (std::string path; std::getline(list, path, ':');) {
+      if (!path.empty()) out.emplace_back(path);
+    }
+  }
+  std::error_code ignored;
+  const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
+  if (!program.empty()) out.push_back(program.parent_path().parent_path() / "lib/ephor/plugins");
+  return out;
+}
+
+}  // namespace ephor::host

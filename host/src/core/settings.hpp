@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The configuration, checked and typed: the host's own keys and every instance with its plugin.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "core/config.hpp"
+#include "core/event_log.hpp"
+#include "core/plugin_loader.hpp"
+#include "ingest/ingest_config.hpp"
+#include "store/journal.hpp"
+
+namespace ephor::host {
+
+struct InstanceSettings {
+  std::string name;
+  LoadedPlugin plugin;
+  std::string config_json;  // defaults filled in
+};
+
+struct Settings {
+  std::filesystem::path data_dir;
+  std::int32_t log_level = 2;
+  std::string database_url;
+  Durability storage_durability = Durability::normal;
+  Durability journal_durability = Durability::full;
+  IngestConfig ingest;
+  EventLogOptions log;
+  std::size_t bus_bytes = 0;
+  std::size_t dispatch_threads = 0;
+  std::int64_t checkpoint_every_ns = 0;
+  std::int64_t idle_flush_ns = 0;
+  std::int64_t drain_timeout_ns = 0;
+  std::vector<InstanceSettings> instances;  // sorted by name, sources last
+};
+
+// JSON Schema of the host's own configuration; a plugin's instance under `plugins` has `config`.
+const nlohmann::json& host_schema();
+
+// Every fault in the configuration, the plugins and their sections is added to `errors`. Fills the
+// defaults into `config`. Instances of disabled entries are left out.
+Settings read_settings(Config& config, const PluginLoader& loader,
+                       std::vector<ConfigError>& errors);
+
+// One instance of each plugin file with default configuration, for commands without a file.
+Settings default_settings(const PluginLoader& loader);
+
+// Where plugins are looked for: `plugin_path`, EPHOR_PLUGIN_PATH, lib/ephor/plugins beside the
+// program.
+std::vector<std::filesystem::path> plugin_directories(const nlohmann::json& config);
+
+}  // namespace ephor::host

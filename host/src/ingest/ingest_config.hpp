@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ephor::host {
+
+class BareMapping;
+
+// The `ingest` section of the configuration.
+struct IngestConfig {
+  std::int64_t assumed_offset_ns = 0;  // zone of naive times, ahead of UTC (assume_timezone)
+  std::int64_t future_skew_ns = 300'000'000'000;  // later times are clamped (future_skew_s)
+  std::uint32_t depth_max = 64;                   // nesting of one record (depth_max)
+  std::uint32_t record_bytes_max = 1U << 20;      // (record_bytes_max)
+  // Extension attributes and data members whose text is a join key (join_attributes).
+  std::vector<std::string> join_attributes;
+  // How records without specversion become events (bare_records: replaces single types of the
+  // default table; a type mapped to null is refused). Never null.
+  std::shared_ptr<const BareMapping> bare;
+
+  IngestConfig();
+};
+
+// Reads the section; absent keys keep their defaults. Throws HostError with every fault in it,
+// one a line: "<where>.<key>: found ..., expected ...".
+IngestConfig ingest_config(const nlohmann::json& section, std::string_view where = "ingest");
+
+// "UTC", "Z", "+02:00", "-0530" -> ns ahead of UTC. False on anything else, names of zones
+// included.
+bool parse_zone_offset(std::string_view text, std::int64_t& offset_ns);
+
+}  // namespace ephor::host

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/join_index.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace ephor::host {
+namespace {
+
+// A page body is [entry] x n: n keys (u64), then n offsets from the run's first position (u32).
+// 330 entries fill one 4096-byte database page without overflow.
+constexpr std::size_t kPageEntries = 330;
+constexpr std::size_t kEntryBytes = sizeof(std::uint64_t) + sizeof(std::uint32_t);
+
+std::string_view bytes_of(const std::vector<std::uint64_t>& numbers) {
+  return {reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(std::uint64_t)};
+}
+
+std::vector<std::uint64_t> numbers_of(std::string_view bytes, const char* where) {
+  if (bytes.size() % sizeof(std::uint64_t) != 0) {
+    throw std::runtime_error(std::string(where) + ": " + std::to_string(bytes.size()) +
+                             " bytes, expected a multiple of 8");
+  }
+  std::vector<std::uint64_t> numbers(bytes.size() / sizeof(std::uint64_t));
+  if (!numbers.empty()) std::memcpy(numbers.data(), bytes.data(), bytes.size());
+  return numbers;
+}
+
+void assign(soci::blob& blob, std::string_view bytes) {
+  blob.trim(0);
+  blob.write(0, bytes.data(), bytes.size());
+}
+
+std::uint64_t load_u64(const char* at) {
+  std::uint64_t value = 0;
+  std::memcpy(&value, at, sizeof(value));
+  return value;
+}
+
+}  // namespace
+
+JoinIndex::Pages::Pages(soci::session& session)
+    : select_(session, "SELECT body FROM join_pages WHERE page = ?") {}
+
+void JoinIndex::Tail::add(std::uint64_t position, std::span<const std::uint64_t> added) {
+  keys.insert(keys.end(), added.begin(), added.end());
+  positions.insert(positions.end(), added.size(), position);
+}
+
+JoinIndex::JoinIndex(soci::session& writer, std::size_t run_entries, bool read_only)
+    : writer_(writer), run_entries_(run_entries), tail_keys_(writer) {
+  if (read_only) {
+    load();
+    return;
+  }
+  sqlite::execute(writer_,
+                  "CREATE TABLE IF NOT EXISTS join_tail(position INTEGER PRIMARY KEY, keys BLOB)");
+  sqlite::execute(writer_,
+                  "CREATE TABLE IF NOT EXISTS join_pages(page INTEGER PRIMARY KEY, body BLOB)");
+  sqlite::execute(writer_,
+                  "CREATE TABLE IF NOT EXISTS join_runs(first_page INTEGER PRIMARY KEY,"
+                  " first_position INTEGER, last_position INTEGER, fences BLOB)");
+  load();
+  insert_tail_ = std::make_unique<soci::statement>(
+      (writer_.prepare << "INSERT INTO join_tail(position, keys) VALUES(:p, :k)",
+       soci::use(tail_position_), soci::use(tail_keys_)));
+}
+
+void JoinIndex::load() {
+  sqlite::Cursor runs(writer_,
+                      "SELECT first_page, first_position, last_position, fences FROM join_runs"
+                      " ORDER BY first_position");
+  while (runs.step()) {
+    auto run = std::make_shared<Run>();
+    run->first_page = runs.integer(0);
+    run->first_position = static_cast<std::uint64_t>(runs.integer(1));
+    run->last_position = static_cast<std::uint64_t>(runs.integer(2));
+    run->fences = numbers_of(runs.blob(3), "join_runs.fences");
+    runs_.push_back(std::move(run));
+  }
+  sqlite::Cursor tail(writer_, "SELECT position, keys FROM join_tail ORDER BY position");
+  while (tail.step()) {
+    const std::vector<std::uint64_t> keys = numbers_of(tail.blob(1), "join_tail.keys");
+    tail_.add(static_cast<std::uint64_t>(tail.integer(0)), keys);
+  }
+}
+
+void JoinIndex::add(std::uint64_t position, std::span<const std::uint64_t> keys) {
+  if (keys.empty()) return;
+  tail_position_ = static_cast<long long>(position);
+  assign(tail_keys_, {reinterpret_cast<const char*>(keys.data()), keys.size_bytes()});
+  insert_tail_->execute(true);
+  staged_.add(position, keys);
+}
+
+void JoinIndex::flush_if_full() {
+  // The writer is the only one that changes tail_, so it may read it without the lock.
+  if (tail_.keys.size() + staged_.keys.size() < run_entries_) return;
+  Tail all = tail_;
+  all.keys.insert(all.keys.end(), staged_.keys.begin(), staged_.keys.end());
+  all.positions.insert(all.positions.end(), staged_.positions.begin(), staged_.positions.end());
+  staged_run_ = write_run(all);
+  sqlite::execute(writer_, "DELETE FROM join_tail");
+}
+
+std::shared_ptr<const JoinIndex::Run> JoinIndex::write_run(const Tail& tail) {
+  auto run = std::make_shared<Run>();
+  const auto [low, high] = std::minmax_element(tail.positions.begin(), tail.positions.end());
+  run->first_position = *low;
+  run->last_position = *high;
+  if (*high - *low > std::numeric_limits<std::uint32_t>::max()) {
+    throw std::runtime_error("join index: a run spans more than 2^32 batches");
+  }
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> entries(tail.keys.size());
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    entries[i] = {tail.keys[i], static_cast<std::uint32_t>(tail.positions[i] - *low)};
+  }
+  std::sort(entries.begin(), entries.end());
+
+  {
+    sqlite::Cursor next_page(writer_, "SELECT coalesce(max(page), 0) + 1 FROM join_pages");
+    next_page.step();
+    run->first_page = next_page.integer(0);
+  }
+  long long page = run->first_page;
+  soci::blob body(writer_);
+  soci::statement insert_page =
+      (writer_.prepare << "INSERT INTO join_pages(page, body) VALUES(:p, :b)", soci::use(page),
+       soci::use(body));
+  std::string bytes;
+  for (std::size_t begin = 0; begin < entries.size(); begin += kPageEntries, ++page) {
+    const std::size_t count = std::min(kPageEntries, entries.size() - begin);
+    bytes.resize(count * kEntryBytes);
+    char* const keys = bytes.data();
+    char* const offsets = keys + count * sizeof(std::uint64_t);
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto& [key, offset] = entries[begin + i];
+      std::memcpy(keys + i * sizeof(key), &key, sizeof(key));
+      std::memcpy(offsets + i * sizeof(offset), &offset, sizeof(offset));
+    }
+    assign(body, bytes);
+    insert_page.execute(true);
+    run->fences.push_back(entries[begin].first);
+  }
+
+  const long long first_page = run->first_page;
+  const auto first_position = static_cast<long long>(run->first_position);
+  const auto last_position = static_cast<long long>(run->last_position);
+  soci::blob fences(writer_);
+  assign(fences, bytes_of(run->fences));
+  writer_ << "INSERT INTO join_runs(first_page, first_position, last_position, fences)"
+             " VALUES(:a, :b, :c, :d)",
+      soci::use(first_page), soci::use(first_position), soci::use(last_position), soci::use(fences);
+  return run;
+}
+
+void JoinIndex::remove_before(std::uint64_t position) {
+  const auto bound = static_cast<long long>(position);
+  writer_ << "DELETE FROM join_tail WHERE position < :p", soci::use(bound);
+  // A run goes when all of it is old; what an older run still lists is filtered by the journal.
+  for (const auto& run : runs_) {
+    if (run->last_position >= position) continue;
+    const long long first = run->first_page;
+    const long long end = first + static_cast<long long>(run->fences.size());
+    writer_ << "DELETE FROM join_pages WHERE page >= :a AND page < :b", soci::use(first),
+        soci::use(end);
+    writer_ << "DELETE FROM join_runs WHERE first_page = :a", soci::use(first);
+  }
+  staged_remove_before_ = position;
+}
+
+void JoinIndex::publish() {
+  const std::unique_lock lock(mutex_);
+  if (staged_run_ != nullptr) {
+    runs_.push_back(std::move(staged_run_));
+    tail_ = {};
+  } else {
+    tail_.keys.insert(tail_.keys.end(), staged_.keys.begin(), staged_.keys.end());
+    tail_.positions.insert(tail_.positions.end(), staged_.positions.begin(),
+                           staged_.positions.end());
+  }
+  if (const std::uint64_t position = staged_remove_before_; position != 0) {
+    std::erase_if(runs_, [&](const auto& run) { return run->last_position < position; });
+    Tail kept;
+    for (std::size_t i = 0; i < tail_.keys.size(); ++i) {
+      if (tail_.positions[i] < position) continue;
+      kept.keys.push_back(tail_.keys[i]);
+      kept.positions.push_back(tail_.positions[i]);
+    }
+    tail_ = std::move(kept);
+  }
+  discard();
+}
+
+void JoinIndex::discard() {
+  staged_ = {};
+  staged_run_ = nullptr;
+  staged_remove_before_ = 0;
+}
+
+std::vector<std::uint64_t> JoinIndex::find(std::uint64_t key, Pages& pages) const {
+  std::vector<std::uint64_t> positions;
+  Runs runs;
+  {
+    const std::shared_lock lock(mutex_);
+    runs = runs_;
+    for (std::size_t i = 0; i < tail_.keys.size(); ++i) {
+      if (tail_.keys[i] == key) positions.push_back(tail_.positions[i]);
+    }
+  }
+  for (const auto& run : runs) find_in_run(*run, key, pages, positions);
+  std::sort(positions.begin(), positions.end());
+  positions.erase(std::unique(positions.begin(), positions.end()), positions.end());
+  return positions;
+}
+
+void JoinIndex::find_in_run(const Run& run, std::uint64_t key, Pages& pages,
+                            std::vector<std::uint64_t>& positions) {
+  const auto& fences = run.fences;
+  // The page before the first fence >= key may end with the key, and the key may go on over pages.
+  auto fence = std::lower_bound(fences.begin(), fences.end(), key);
+  if (fence != fences.begin()) --fence;
+  for (; fence != fences.end() && *fence <= key; ++fence) {
+    pages.select_.bind(1, run.first_page + (fence - fences.begin()));
+    const sqlite::CursorScope scope(pages.select_);
+    if (!pages.select_.step()) return;  // removed since the directory was read
+    const std::string_view body = pages.select_.blob(0);
+    const std::size_t count = body.size() / kEntryBytes;
+    if (body.size() % kEntryBytes != 0) {
+      throw std::runtime_error("join index: a page of " + std::to_string(body.size()) + " bytes");
+    }
+    const char* const offsets = body.data() + count * sizeof(std::uint64_t);
+    std::size_t low = 0;
+    for (std::size_t width = count; width > 0;) {  // first entry >= key
+      const std::size_t half = width / 2;
+      if (load_u64(body.data() + (low + half) * sizeof(std::uint64_t)) < key) {
+        low += half + 1;
+        width -= half + 1;
+      } else {
+        width = half;
+      }
+    }
+    for (; low < count && load_u64(body.data() + low * sizeof(std::uint64_t)) == key; ++low) {
+      std::uint32_t offset = 0;
+      std::memcpy(&offset, offsets + low * sizeof(offset), sizeof(offset));
+      positions.push_back(run.first_position + offset);
+    }
+  }
+}
+
+}  // namespace ephor::host

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The journal's index: join key -> positions of the batches that hold it.
+//
+// Keys are hashes, so in one B-tree every key of a batch would touch a page of its own, and each
+// commit would write hundreds of pages. Instead keys collect in memory (and, to survive a crash, as
+// one row per batch in `join_tail`); after kRunEntries of them they are sorted and written once as
+// a run: consecutive pages of sorted (key, position), each as large as a database page, and a
+// directory row with the first key of every page. A look-up searches the tail in memory and reads
+// one page per run.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <shared_mutex>
+#include <span>
+#include <vector>
+
+#include "store/sqlite_cursor.hpp"
+
+namespace ephor::host {
+
+class JoinIndex {
+ public:
+  static constexpr std::size_t kRunEntries = 262'144;  // 4 MB in memory, 3 MB on disk
+
+  // Makes the tables if they are missing and loads tail and directory. `writer` outlives it.
+  explicit JoinIndex(soci::session& writer, std::size_t run_entries = kRunEntries,
+                     bool read_only = false);
+
+  // Writer's side, one thread, inside the writer's transaction; `publish` after its commit,
+  // `discard` after its failure.
+  void add(std::uint64_t position, std::span<const std::uint64_t> keys);  // sorted, distinct
+  void flush_if_full();
+  void remove_before(std::uint64_t position);
+  void publish();
+  void discard();
+
+  // Any thread, with a connection of its own. Ascending, distinct.
+  class Pages {  // reads one page of a run
+   public:
+    explicit Pages(soci::session& session);
+
+   private:
+    friend class JoinIndex;
+    sqlite::Cursor select_;
+  };
+  std::vector<std::uint64_t> find(std::uint64_t key, Pages& pages) const;
+
+ private:
+  struct Run {
+    std::int64_t first_page = 0;
+    std::uint64_t first_position = 0;
+    std::uint64_t last_position = 0;
+    std::vector<std::uint64_t> fences;  // the first key of each page
+  };
+  using Runs = std::vector<std::shared_ptr<const Run>>;
+  // Two arrays: a look-up scans the keys alone.
+  struct Tail {
+    std::vector<std::uint64_t> keys;
+    std::vector<std::uint64_t> positions;
+    void add(std::uint64_t position, std::span<const std::uint64_t> added);
+  };
+
+  void load();
+  std::shared_ptr<const Run> write_run(const Tail& tail);
+  static void find_in_run(const Run& run, std::uint64_t key, Pages& pages,
+                          std::vector<std::uint64_t>& positions);
+
+  soci::session& writer_;
+  const std::size_t run_entries_;
+
+  // The transaction in hand; writer's thread only.
+  Tail staged_;
+  std::shared_ptr<const Run> staged_run_;
+  std::uint64_t staged_remove_before_ = 0;
+
+  // Prepared once; SOCI binds these variables.
+  long long tail_position_ = 0;
+  soci::blob tail_keys_;
+  std::unique_ptr<soci::statement> insert_tail_;
+
+  mutable std::shared_mutex mutex_;  // guards runs_ and tail_
+  Runs runs_;                        // ascending by position
+  Tail tail_;
+};
+
+}  // namespace ephor::host

@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api.hpp"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <ephor/json.hpp>
+#include <optional>
+#include <random>
+
+#include "inflate.hpp"
+#include "openapi.hpp"
+#include "page.hpp"
+#include "topic_pattern.hpp"
+#include "websocket.hpp"
+
+namespace ephor::http_api {
+namespace {
+
+using Poco::Net::HTTPRequest;
+
+constexpr std::size_t kRequestBodyMax = 1U << 20U;
+constexpr int kRequestDepthMax = 64;
+constexpr std::size_t kCompressMin = 1024;
+constexpr std::size_t kCorrelationMax = 256;
+constexpr std::size_t kTopicsMax = 64;
+
+std::string_view header(const HTTPRequest& request, const std::string& name) {
+  const auto found = request.find(name);
+  return found == request.end() ? std::string_view() : std::string_view(found->second);
+}
+
+bool is_safe(std::string_view method) {
+  return method == "GET" || method == "HEAD" || method == "OPTIONS";
+}
+
+// A client's correlation id goes into headers and logs: visible ASCII only.
+bool is_correlation_id(std::string_view id) {
+  return !id.empty() && id.size() <= kCorrelationMax &&
+         std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 0x7F; });
+}
+
+std::string new_correlation_id() {
+  thread_local std::mt19937_64 generator{std::random_device{}()};
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string id;
+  for (int word = 0; word < 2; ++word) {
+    std::uint64_t bits = generator();
+    for (int i = 0; i < 16; ++i, bits >>= 4U) id.push_back(kDigits[bits & 0xF]);
+  }
+  return id;
+}
+
+// Nesting of a JSON text, strings left out; parsers behind us may recurse.
+int json_depth(std::string_view text) {
+  int depth = 0;
+  int deepest = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char character = text[i];
+    if (in_string) {
+      if (character == '\\') ++i;
+      if (character == '"') in_string = false;
+    } else if (character == '"') {
+      in_string = true;
+    } else if (character == '{' || character == '[') {
+      deepest = std::max(deepest, ++depth);
+    } else if (character == '}' || character == ']') {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
+// Empty if it is larger than the bound.
+std::optional<std::string> read_text(Body& body) {
+  if (body.length().value_or(0) > kRequestBodyMax) return std::nullopt;
+  std::string text;
+  std::array<char, 16 * 1024> piece{};
+  while (const std::size_t got = body.read(piece.data(), piece.size())) {
+    text.append(piece.data(), got);
+    if (text.size() > kRequestBodyMax) return std::nullopt;
+  }
+  return text;
+}
+
+bool is_compressible(std::string_view content_type) {
+  return content_type.starts_with("text/") || content_type.starts_with("application/json") ||
+         content_type.find("javascript") != std::string_view::npos;
+}
+
+Answer text_answer(std::string body, const Endpoint& endpoint) {
+  Answer answer;
+  answer.body = std::move(body);
+  answer.content_type = endpoint.content_type;
+  return answer;
+}
+
+Answer page_answer(std::string_view asset, const Endpoint& endpoint) {
+  Answer answer = text_answer(std::string(asset), endpoint);
+  answer.headers.emplace_back("Content-Security-Policy",
+                              "default-src 'none'; script-src 'self'; style-src 'self'; "
+                              "connect-src 'self'; img-src 'self' data:; base-uri 'none'; "
+                              "form-action 'none'; frame-ancestors 'none'");
+  answer.headers.emplace_back("Cache-Control", "no-cache");
+  return answer;
+}
+
+}  // namespace
+
+Api::Api(const Host& host, const Options& options, const Access& access, Callbacks callbacks)
+    : host_(host),
+      options_(options),
+      access_(access),
+      callbacks_(std::move(callbacks)),
+      query_(host.extension<ephor_query>("ephor.query/1")),
+      journal_(host.extension<ephor_journal>("ephor.journal/1")),
+      ingest_(host, options),
+      routes_(host),
+      metrics_(host) {}
+
+Answer Api::answer(const HTTPRequest& request, Body& body) {
+  const auto begin = std::chrono::steady_clock::now();
+  std::string route_name = "(unknown)";
+  std::string_view method = "(other)";
+  for (const std::string_view known :
+       {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}) {
+    if (request.getMethod() == known) method = known;
+  }
+  Answer answer;
+  try {
+    answer = route(request, body, route_name);
+  } catch (const BodyError& failure) {
+    answer = error_answer(400, "bad_body", failure.what());
+    answer.must_close = true;
+  } catch (const Error& failure) {
+    answer = failure_answer(failure.code(), failure.what(), failure.json_pointer());
+  } catch (const Poco::TimeoutException&) {
+    answer = error_answer(408, "timeout", "the body did not arrive in time");
+    answer.must_close = true;
+  } catch (const std::exception& failure) {
+    answer = failure_answer(EPHOR_INTERNAL, failure.what());
+    answer.must_close = true;
+  }
+  finish(request, answer);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  metrics_.count(method, route_name, answer.status, seconds.count());
+  return answer;
+}
+
+void Api::count_unreadable(int status) { metrics_.count("(other)", "(unreadable)", status, 0.0); }
+
+Answer Api::route(const HTTPRequest& request, Body& body, std::string& route_name) {
+  const std::string_view host = header(request, "Host");
+  if (host.empty() && request.getVersion() != "HTTP/1.0") {
+    return error_answer(400, "invalid", "the header Host is missing");
+  }
+  if (!access_.is_host_allowed(host)) {
+    return error_answer(403, "denied",
+                        "Host: found \"" + std::string(host.substr(0, 128)) +
+                            "\", expected localhost or a name of allowed_hosts");
+  }
+  const std::string_view origin = header(request, "Origin");
+  const bool is_foreign =
+      !origin.empty() && !access_.is_same_origin(origin, host) && !access_.is_cors_origin(origin);
+  if (is_foreign && !is_safe(request.getMethod())) {
+    return error_answer(403, "denied",
+                        "Origin: found \"" + std::string(origin.substr(0, 128)) +
+                            "\", expected this site or one of cors_origins");
+  }
+  const auto target = parse_target(request.getURI());
+  if (!target) return error_answer(400, "invalid", "the request target is no valid path");
+
+  const auto router = routes_.current();
+  const Router::Match match = router->find(request.getMethod(), target->segments);
+  if (match.allow.empty()) return error_answer(404, "not_found", "no such path; see /api");
+  if (request.getMethod() == "OPTIONS") return preflight(request, match.allow);
+  if (match.endpoint == nullptr) {
+    Answer answer = error_answer(405, "method_not_allowed",
+                                 "found " + request.getMethod() + ", expected " + match.allow);
+    answer.headers.emplace_back("Allow", match.allow);
+    return answer;
+  }
+  const Endpoint& endpoint = *match.endpoint;
+  route_name = endpoint.path;
+
+  // Browsers cannot set headers on a WebSocket, so there the token may come in the address.
+  std::string_view token = bearer_of(header(request, "Authorization"));
+  if (token.empty() && endpoint.builtin == Builtin::websocket) {
+    token = find_parameter(target->query, "access_token");
+  }
+  const Access::Verdict verdict = access_.check(token, endpoint.scope);
+  if (!verdict.is_known) {
+    Answer answer = error_answer(401, "unauthorized", "expected a bearer token");
+    answer.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"ephor\"");
+    return answer;
+  }
+  if (!verdict.is_allowed) {
+    return error_answer(403, "denied", "the token lacks the scope \"" + endpoint.scope + "\"");
+  }
+  if (endpoint.builtin == Builtin::websocket && is_foreign) {
+    return error_answer(403, "denied",
+                        "Origin: found \"" + std::string(origin.substr(0, 128)) +
+                            "\", expected this site or one of cors_origins");
+  }
+  if (endpoint.builtin == Builtin::query) {
+    return call_query(endpoint, match, *target, request, body);
+  }
+  return call_builtin(endpoint, *router, *target, request, body, verdict.name);
+}
+
+Answer Api::call_builtin(const Endpoint& endpoint, const Router& router, const Target& target,
+                         const HTTPRequest& request, Body& body, std::string_view source) {
+  switch (endpoint.builtin) {
+    case Builtin::ingest:
+      return ingest_.take(
+          {header(request, "Content-Type"), header(request, "Content-Encoding"), source}, body);
+    case Builtin::websocket:
+      return upgrade(target, request);
+    case Builtin::page:
+      return page_answer(kPageHtml, endpoint);
+    case Builtin::script:
+      return page_answer(kPageScript, endpoint);
+    case Builtin::style:
+      return page_answer(kPageStyle, endpoint);
+    case Builtin::list:
+      return text_answer(route_list(router.endpoints()), endpoint);
+    case Builtin::openapi:
+      return text_answer(openapi_document(router.endpoints(), "1", !access_.is_open()), endpoint);
+    case Builtin::metrics:
+      return metrics();
+    case Builtin::live:
+      return health("live");
+    case Builtin::ready:
+      return health("ready");
+    case Builtin::query:
+      break;
+  }
+  return failure_answer(EPHOR_INTERNAL, "no such builtin");
+}
+
+Answer Api::call_query(const Endpoint& endpoint, const Router::Match& match, const Target& target,
+                       const HTTPRequest& request, Body& body) {
+  if (query_ == nullptr) return failure_answer(EPHOR_UNSUPPORTED, "this host has no queries");
+  Json object = Json::object();
+  for (const auto& [name, value] : target.query) object[name] = value;
+  for (const auto& [name, value] : match.parameters) object[name] = value;
+  std::uint64_t after_sequence = 0;
+  if (const auto found = object.find("after_sequence"); found != object.end()) {
+    after_sequence =
+        static_cast<std::uint64_t>(request_integer(object, "after_sequence", 0, 0, INT64_MAX));
+    object.erase("after_sequence");
+  }
+  std::string text;
+  if (!is_safe(request.getMethod())) {
+    if (!header(request, "Content-Encoding").empty()) {
+      return error_answer(415, "unsupported_encoding", "expected a body without Content-Encoding");
+    }
+    auto received = read_text(body);
+    if (!received) return error_answer(413, "too_large", "the body is larger than 1 MiB");
+    text = std::move(*received);
+    if (json_depth(text) > kRequestDepthMax || (!text.empty() && !Json::accept(text))) {
+      return error_answer(400, "invalid", "the body is no JSON of at most 64 levels", "/body");
+    }
+  }
+  std::string json = dump(object);
+  if (!text.empty()) {
+    json.pop_back();  // the closing brace
+    json += std::string(object.empty() ? "" : ",") + "\"body\":" + text + "}";
+  }
+  Answer answer;
+  answer.content_type = endpoint.content_type;
+  ephor_writer out = string_writer(answer.body);
+  ephor_error error{};
+  error.struct_size = sizeof error;
+  const ephor_status status = query_->call(query_->context, to_view(endpoint.query), to_view(json),
+                                           options_.request_timeout_ms * 1'000'000LL,
+                                           after_sequence, &out, &answer.as_of_sequence, &error);
+  if (status == EPHOR_OK) return answer;
+  Answer failure = failure_answer(status, error.message, error.json_pointer);
+  failure.as_of_sequence = answer.as_of_sequence;
+  return failure;
+}
+
+// GET /health/...: the status says it, the body says why.
+Answer Api::health(std::string_view member) {
+  Answer answer;
+  const auto* table = host_.extension<ephor_health>("ephor.health/1");
+  if (table == nullptr) return failure_answer(EPHOR_UNSUPPORTED, "this host has no health");
+  ephor_writer out = string_writer(answer.body);
+  ephor_error error{};
+  error.struct_size = sizeof error;
+  const ephor_status status = table->snapshot(table->context, &out, &error);
+  if (status != EPHOR_OK) return failure_answer(status, error.message);
+  const Json snapshot = Json::parse(answer.body, nullptr, false);
+  const bool is_good = snapshot.is_object() && snapshot.value(std::string(member), false);
+  answer.status = is_good ? 200 : 503;
+  if (!is_good) answer.headers.emplace_back("Retry-After", "1");
+  return answer;
+}
+
+Answer Api::metrics() {
+  const auto* table = host_.extension<ephor_metrics>("ephor.metrics/1");
+  if (table == nullptr) return failure_answer(EPHOR_UNSUPPORTED, "this host has no metrics");
+  callbacks_.update_gauges();
+  Answer answer;
+  answer.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  ephor_writer out = string_writer(answer.body);
+  ephor_error error{};
+  error.struct_size = sizeof error;
+  const ephor_status status = table->render(table->context, &out, &error);
+  return status == EPHOR_OK ? answer : failure_answer(status, error.message);
+}
+
+Answer Api::upgrade(const Target& target, const HTTPRequest& request) {
+  const bool wants_upgrade =
+      request.hasToken("Connection", "upgrade") && request.hasToken("Upgrade", "websocket");
+  const std::string_view key = header(request, "Sec-WebSocket-Key");
+  if (!wants_upgrade || header(request, "Sec-WebSocket-Version") != "13") {
+    Answer answer =
+        error_answer(426, "upgrade_required", "expected a WebSocket handshake, version 13");
+    answer.headers.emplace_back("Upgrade", "websocket");
+    answer.headers.emplace_back("Sec-WebSocket-Version", "13");
+    return answer;
+  }
+  if (!is_websocket_key(key)) {
+    return error_answer(400, "invalid", "Sec-WebSocket-Key: expected 16 bytes in base64");
+  }
+  Answer answer;
+  std::string_view topics = find_parameter(target.query, "topics");
+  while (!topics.empty()) {
+    const std::size_t comma = topics.find(',');
+    const std::string_view topic = topics.substr(0, comma);
+    topics = comma == std::string_view::npos ? std::string_view() : topics.substr(comma + 1);
+    if (!is_topic_pattern(topic) || answer.topics.size() == kTopicsMax) {
+      return error_answer(400, "invalid",
+                          "topics: found \"" + std::string(topic.substr(0, 128)) +
+                              "\", expected at most 64 patterns such as ephor.trade or ephor.*",
+                          "/topics");
+    }
+    answer.topics.emplace_back(topic);
+  }
+  if (callbacks_.is_websocket_full()) return busy_answer("too many WebSocket clients");
+  answer.status = 101;
+  answer.headers.emplace_back("Upgrade", "websocket");
+  answer.headers.emplace_back("Sec-WebSocket-Accept", websocket_accept(key));
+  return answer;
+}
+
+Answer Api::preflight(const HTTPRequest& request, const std::string& allow) {
+  Answer answer;
+  answer.status = 204;
+  answer.headers.emplace_back("Allow", allow);
+  if (access_.is_cors_origin(header(request, "Origin"))) {
+    answer.headers.emplace_back("Access-Control-Allow-Methods", allow);
+    answer.headers.emplace_back(
+        "Access-Control-Allow-Headers",
+        "Authorization, Content-Type, Content-Encoding, " + options_.correlation_id_header);
+    answer.headers.emplace_back("Access-Control-Max-Age", "600");
+  }
+  return answer;
+}
+
+void Api::finish(const HTTPRequest& request, Answer& answer) {
+  auto& headers = answer.headers;
+  const std::string_view given = header(request, options_.correlation_id_header);
+  headers.emplace_back(options_.correlation_id_header,
+                       is_correlation_id(given) ? std::string(given) : new_correlation_id());
+  if (answer.as_of_sequence == 0 && journal_ != nullptr) {
+    answer.as_of_sequence = journal_->last_sequence(journal_->context);
+  }
+  headers.emplace_back("Ephor-As-Of-Sequence", std::to_string(answer.as_of_sequence));
+  headers.emplace_back("X-Content-Type-Options", "nosniff");
+  headers.emplace_back("X-Frame-Options", "DENY");
+  headers.emplace_back("Referrer-Policy", "no-referrer");
+  const std::string_view origin = header(request, "Origin");
+  if (!origin.empty() && access_.is_cors_origin(origin)) {
+    headers.emplace_back("Access-Control-Allow-Origin", std::string(origin));
+    headers.emplace_back("Access-Control-Expose-Headers",
+                         "Ephor-As-Of-Sequence, Retry-After, " + options_.correlation_id_header);
+  }
+  if (!options_.cors_origins.empty()) headers.emplace_back("Vary", "Origin");
+  const bool has_policy = std::any_of(headers.begin(), headers.end(), [](const auto& entry) {
+    return entry.first == "Content-Security-Policy";
+  });
+  if (!has_policy) {
+    headers.emplace_back("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
+    headers.emplace_back("Cache-Control", "no-store");
+  }
+  if (answer.body.size() > kCompressMin && is_compressible(answer.content_type)) {
+    headers.emplace_back("Vary", "Accept-Encoding");
+    if (accepts_gzip(header(request, "Accept-Encoding"))) {
+      if (std::string packed = deflate_gzip(answer.body); !packed.empty()) {
+        answer.body = std::move(packed);
+        headers.emplace_back("Content-Encoding", "gzip");
+      }
+    }
+  }
+}
+
+}  // namespace ephor::http_api

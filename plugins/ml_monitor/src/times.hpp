@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace ephor::ml_monitor {
+
+inline constexpr std::int64_t kHourNs = 3'600'000'000'000;
+inline constexpr std::int64_t kNoTime = INT64_MIN;
+
+// RFC 3339 in UTC, with the fraction only where there is one, without its trailing zeros.
+std::string rfc3339(std::int64_t time_ns);
+
+// Start of the UTC hour that holds `time_ns`.
+constexpr std::int64_t hour_start(std::int64_t time_ns) {
+  const std::int64_t remainder = time_ns % kHourNs;
+  return time_ns - remainder - (remainder < 0 ? kHourNs : 0);
+}
+
+}  // namespace ephor::ml_monitor

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The part of a table that is in memory. The table is the truth; this holds what changed and what
+// is likely to change again, first in, first out.
+//
+// A record leaves memory only when a later save has begun than the one that wrote it: only then is
+// its row certainly committed and can be read back. Between two checkpoints the bound is therefore
+// soft: it may be passed by what changed since the last but one.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace ephor::tracer {
+
+template <typename Record>
+class Ledger {
+ public:
+  explicit Ledger(std::size_t bound) : bound_(bound) {}
+
+  // Valid until the next insert or save.
+  Record* find(std::uint64_t key) {
+    const auto found = entries_.find(key);
+    return found == entries_.end() ? nullptr : &found->second.record;
+  }
+  Record& insert(std::uint64_t key, Record record) {
+    evict();
+    order_.push_back(key);
+    return entries_.emplace(key, Entry{std::move(record), 0, false}).first->second.record;
+  }
+  // `key` must be here. Its record will be written by the next save.
+  void mark_changed(std::uint64_t key) {
+    Entry& entry = entries_.find(key)->second;
+    if (!entry.is_changed) changed_.push_back(key);
+    entry.is_changed = true;
+  }
+  // Calls `write(record)` for each record changed since the last call, in order of change.
+  template <typename Write>
+  void save(Write&& write) {
+    ++save_number_;
+    for (const std::uint64_t key : changed_) {
+      Entry& entry = entries_.find(key)->second;
+      write(entry.record);
+      entry.is_changed = false;
+      entry.saved_in = save_number_;
+    }
+    changed_.clear();
+    evict();
+  }
+  template <typename Visit>
+  void for_each(Visit&& visit) const {
+    for (const std::uint64_t key : order_) visit(entries_.find(key)->second.record);
+  }
+  std::size_t size() const { return entries_.size(); }
+  std::uint64_t evicted() const { return evicted_; }
+
+ private:
+  struct Entry {
+    Record record;
+    std::uint64_t saved_in = 0;  // 0: read back, its row is there
+    bool is_changed = false;
+  };
+
+  void evict() {
+    while (entries_.size() >= bound_ && !order_.empty()) {
+      const auto oldest = entries_.find(order_.front());
+      const Entry& entry = oldest->second;
+      if (entry.is_changed || entry.saved_in == save_number_) return;
+      entries_.erase(oldest);
+      order_.pop_front();
+      ++evicted_;
+    }
+  }
+
+  std::size_t bound_;
+  std::unordered_map<std::uint64_t, Entry> entries_;
+  std::deque<std::uint64_t> order_;
+  std::vector<std::uint64_t> changed_;
+  std::uint64_t save_number_ = 1;
+  std::uint64_t evicted_ = 0;
+};
+
+}  // namespace ephor::tracer

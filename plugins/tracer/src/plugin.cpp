@@ -1,0 +1,712 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ephor/events.hpp>
+#include <ephor/json.hpp>
+#include <ephor/plugin.hpp>
+#include <ephor/state.hpp>
+
+#include <cstring>
+#include <set>
+
+#include "correlation_record.hpp"
+#include "error_groups.hpp"
+#include "id_set.hpp"
+#include "ledger.hpp"
+#include "red_table.hpp"
+#include "story.hpp"
+#include "times.hpp"
+#include "trace_store.hpp"
+
+namespace ephor::tracer {
+namespace {
+
+constexpr std::size_t kStoryEventsMax = 2000;
+constexpr std::size_t kTraceEventsMax = 20'000;
+constexpr std::size_t kJoinsMax = 32;
+
+constexpr std::string_view kTables = R"({"version": 1, "tables": [
+  {"name": "correlation_tracking", "key": ["correlation_id"], "columns": [
+    {"name": "correlation_id", "type": "text"},
+    {"name": "request_timestamp", "type": "text"},
+    {"name": "response_timestamp", "type": "text"},
+    {"name": "component_path", "type": "text"},
+    {"name": "performance_metrics", "type": "json"},
+    {"name": "error_info", "type": "json"},
+    {"name": "metadata", "type": "json"}],
+   "indices": [["request_timestamp"]]},
+  {"name": "tracer_ids", "key": ["kind", "chunk"], "columns": [
+    {"name": "kind", "type": "integer"},
+    {"name": "chunk", "type": "integer"},
+    {"name": "ids", "type": "blob"}]}]})";
+
+// Kinds of rows in tracer_ids. Stored: numbers are never used again.
+enum class IdKind : std::int64_t { trace = 1, failed_trace = 2, correlation = 3 };
+
+struct Settings {
+  bool enable_tracing;
+  bool enable_correlation_tracking;
+  double trace_sampling_rate;
+  std::size_t max_trace_history;
+  std::size_t max_tracking_history;
+  std::size_t max_operations;
+  std::size_t max_error_groups;
+  std::size_t max_distinct_ids;
+
+  explicit Settings(std::string_view config) {
+    const Json json = parse_json(config, "tracer configuration");
+    enable_tracing = member_or(json, "enable_tracing", true);
+    enable_correlation_tracking = member_or(json, "enable_correlation_tracking", true);
+    trace_sampling_rate = member_or(json, "trace_sampling_rate", 1.0);
+    max_trace_history = member_or<std::size_t>(json, "max_trace_history", 10'000);
+    max_tracking_history = member_or<std::size_t>(json, "max_tracking_history", 50'000);
+    max_operations = member_or<std::size_t>(json, "max_operations", 256);
+    max_error_groups = member_or<std::size_t>(json, "max_error_groups", 1000);
+    max_distinct_ids = member_or<std::size_t>(json, "max_distinct_ids", 8'000'000);
+  }
+};
+
+std::optional<std::int64_t> time_parameter(const Json& request, std::string_view name) {
+  const std::string text = request_text(request, name);
+  if (text.empty()) return std::nullopt;
+  if (const auto time = parse_time(text)) return time;
+  throw Error(EPHOR_INVALID,
+              std::string(name) + ": found \"" + text +
+                  "\", expected an RFC 3339 time such as 2017-11-07T06:29:00Z",
+              "/" + std::string(name));
+}
+
+// "30s", "1m", "4h", "1d".
+std::optional<std::int64_t> window_parameter(const Json& request) {
+  const std::string text = request_text(request, "window");
+  if (text.empty()) return std::nullopt;
+  std::int64_t amount = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), amount);
+  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  const std::int64_t seconds = unit == "s"   ? 1
+                               : unit == "m" ? 60
+                               : unit == "h" ? 3600
+                               : unit == "d" ? 86'400
+                                             : 0;
+  if (error != std::errc() || seconds == 0 || amount < 1 || amount > 100'000) {
+    throw Error(EPHOR_INVALID,
+                "window: found \"" + text + "\", expected a whole number of s, m, h or d", "/window");
+  }
+  return amount * seconds * 1'000'000'000;
+}
+
+// A client's timestamp: text, or a number in seconds, milliseconds, microseconds or nanoseconds
+// since the epoch, told apart by size (each unit covers the years 1973 to 5138).
+std::optional<std::int64_t> client_time(simdjson::dom::element value) {
+  std::string_view text;
+  if (value.get(text) == simdjson::SUCCESS) return parse_time(text);
+  std::int64_t whole = 0;
+  if (value.get(whole) == simdjson::SUCCESS && whole >= 100'000'000'000'000'000) return whole;
+  double number = 0.0;
+  if (value.get(number) != simdjson::SUCCESS || !(number > 0.0) || number > 9e18) {
+    return std::nullopt;
+  }
+  const double scale = number < 1e11 ? 1e9 : number < 1e14 ? 1e6 : number < 1e17 ? 1e3 : 1.0;
+  return static_cast<std::int64_t>(number * scale);
+}
+
+Json quantile_ms(const RedCell& cell, double q) {
+  const auto ns = cell.durations_ns.quantile(q);
+  return ns ? Json(*ns / 1e6) : Json();
+}
+
+Json red_json(const RedCell& cell) {
+  if (cell.count == 0) {
+    return {{"count", 0},        {"errors", 0},       {"error_rate", nullptr},
+            {"mean_ms", nullptr}, {"p50_ms", nullptr}, {"p95_ms", nullptr},
+            {"p99_ms", nullptr},  {"min_ms", nullptr}, {"max_ms", nullptr}};
+  }
+  const auto count = static_cast<double>(cell.count);
+  return {{"count", cell.count},
+          {"errors", cell.errors},
+          {"error_rate", static_cast<double>(cell.errors) / count},
+          {"mean_ms", static_cast<double>(cell.duration_sum_ns) / count / 1e6},
+          {"p50_ms", quantile_ms(cell, 0.50)},
+          {"p95_ms", quantile_ms(cell, 0.95)},
+          {"p99_ms", quantile_ms(cell, 0.99)},
+          {"min_ms", milliseconds(cell.duration_min_ns)},
+          {"max_ms", milliseconds(cell.duration_max_ns)}};
+}
+
+Json time_json(const std::optional<std::int64_t>& ns) {
+  return ns ? Json(format_time(*ns)) : Json();
+}
+
+Json summary_json(const TraceSummary& trace) {
+  const bool has_root = trace.root_start_ns.has_value();
+  return {{"trace_id", hex_of(trace.id)},
+          {"correlation_id", trace.correlation_id.empty() ? Json() : Json(trace.correlation_id)},
+          {"root_component", has_root ? Json(trace.root_component) : Json()},
+          {"root_operation", has_root ? Json(trace.root_operation) : Json()},
+          {"start", format_time(trace.start_ns)},
+          {"duration_ms", milliseconds(trace.end_ns - trace.start_ns)},
+          {"span_count", trace.span_count},
+          {"error_count", trace.error_count},
+          {"components", trace.components}};
+}
+
+Json row_json(const CorrelationRow& row) {
+  const auto text_or_null = [](const std::string& text) { return text.empty() ? Json() : Json(text); };
+  const auto json_or_null = [](const std::string& text) {
+    return text.empty() ? Json() : Json::parse(text, nullptr, false);
+  };
+  return {{"correlation_id", row.correlation_id},
+          {"request_timestamp", text_or_null(row.request_timestamp)},
+          {"response_timestamp", text_or_null(row.response_timestamp)},
+          {"component_path", text_or_null(row.component_path)},
+          {"performance_metrics", json_or_null(row.performance_metrics_json)},
+          {"error_info", json_or_null(row.error_info_json)},
+          {"metadata", json_or_null(row.metadata_json)}};
+}
+
+std::string text_of(const ephor_cell& cell) {
+  return cell.kind == EPHOR_CELL_NULL ? std::string() : std::string(to_text(cell.bytes));
+}
+
+}  // namespace
+
+class Tracer final : public Plugin {
+ public:
+  static constexpr std::string_view kVersion = "0.1.0";
+  static constexpr std::string_view kSummary =
+      "traces, correlation ids, rate, errors and durations per operation, grouped errors";
+  static constexpr std::uint32_t kStateVersion = 1;
+  static constexpr std::string_view kConfigSchema = R"({
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object", "additionalProperties": false,
+    "properties": {
+      "enable_tracing": {"type": "boolean", "default": true,
+        "x-ephor-from": "monitoring.advanced_tracer.enable_tracing",
+        "description": "false: no span is read and no figure is kept"},
+      "enable_correlation_tracking": {"type": "boolean", "default": true,
+        "x-ephor-from": "monitoring.tracking_system.enable_correlation_tracking",
+        "description": "false: the table correlation_tracking is not written"},
+      "trace_sampling_rate": {"type": "number", "minimum": 0, "maximum": 1, "default": 1.0,
+        "x-ephor-from": "monitoring.advanced_tracer.trace_sampling_rate",
+        "description": "share of traces whose summary is kept, chosen by trace id; figures per operation, errors and counts of traces stay exact"},
+      "max_trace_history": {"type": "integer", "minimum": 0, "maximum": 10000000, "default": 10000,
+        "x-ephor-from": "monitoring.advanced_tracer.max_trace_history",
+        "description": "trace summaries kept; the oldest make room"},
+      "max_tracking_history": {"type": "integer", "minimum": 1, "maximum": 10000000, "default": 50000,
+        "x-ephor-from": "monitoring.tracking_system.max_tracking_history",
+        "description": "correlation ids kept in memory; others are read back from their rows"},
+      "max_operations": {"type": "integer", "minimum": 1, "maximum": 65536, "default": 256,
+        "description": "pairs of component and operation with figures of their own; further ones share one"},
+      "max_error_groups": {"type": "integer", "minimum": 1, "maximum": 1000000, "default": 1000,
+        "description": "groups of errors; further ones are counted together"},
+      "max_distinct_ids": {"type": "integer", "minimum": 1, "maximum": 1000000000, "default": 8000000,
+        "description": "trace ids and correlation ids (each) remembered to count distinct ones, about 16 bytes an id"}
+    }})";
+
+  Tracer(Host host, std::string_view config)
+      : host_(std::move(host)),
+        settings_(config),
+        red_(settings_.max_operations),
+        errors_(settings_.max_error_groups),
+        traces_(settings_.max_trace_history, settings_.max_distinct_ids),
+        correlations_seen_(settings_.max_distinct_ids),
+        correlations_(settings_.max_tracking_history) {
+    host_.declare_tables(kTables);
+    span_topic_ = host_.topic_id("ephor.span");
+    request_topic_ = host_.topic_id("ephor.correlation_request");
+    spans_total_ = host_.counter("ephor_tracer_spans_total", "Spans read");
+    errors_total_ = host_.counter("ephor_tracer_error_spans_total", "Failed spans read");
+    traces_gauge_ = host_.gauge("ephor_tracer_traces", "Distinct trace ids");
+    unreadable_total_ = host_.counter("ephor_tracer_unreadable_total", "Events that were no spans");
+    provide_queries();
+  }
+
+  void start() override {
+    if (settings_.enable_tracing) host_.subscribe({"ephor.span", "ephor.correlation_request"});
+  }
+
+  void on_events(std::span<const Event> events) override {
+    const std::uint64_t spans = red_.count();
+    const std::uint64_t errors = red_.errors();
+    for (const Event& event : events) {
+      try {
+        if (event.encoding == EPHOR_ENCODING_JSON) {
+          read_event(event);
+        } else {
+          read_rendered(event);
+        }
+      } catch (const Error& failure) {
+        count_failure(failure);
+      }
+    }
+    spans_total_.add(static_cast<double>(red_.count() - spans));
+    errors_total_.add(static_cast<double>(red_.errors() - errors));
+    traces_gauge_.set(static_cast<double>(traces_.trace_count()));
+  }
+
+  void save(const Rows& rows, std::string& state) override {
+    correlations_.save([&](const CorrelationRecord& record) { upsert(rows, row_of(record)); });
+    save_ids(rows, IdKind::trace, traces_.seen());
+    save_ids(rows, IdKind::failed_trace, traces_.failed());
+    save_ids(rows, IdKind::correlation, correlations_seen_);
+    StateWriter out(state);
+    out.varint(traces_.seen().size()).varint(traces_.failed().size());
+    out.varint(correlations_seen_.size()).varint(unreadable_).varint(late_);
+    red_.write(out);
+    errors_.write(out);
+    traces_.write(out);
+  }
+
+  bool load(std::uint32_t version, std::string_view state) override {
+    std::size_t counts[3] = {};
+    const bool is_read = version == kStateVersion && read_state(state, [&](StateReader& in) {
+      for (std::size_t& count : counts) count = static_cast<std::size_t>(in.varint());
+      unreadable_ = in.varint();
+      late_ = in.varint();
+      red_.read(in);
+      errors_.read(in);
+      traces_.read(in);
+    });
+    return is_read && load_ids(counts);
+  }
+
+ private:
+  // ---- events
+
+  // One bad event must not cost the rest of its slice.
+  void count_failure(const Error& failure) {
+    ++unreadable_;
+    unreadable_total_.add();
+    const bool is_bad_event =
+        failure.code() == EPHOR_INVALID || failure.code() == EPHOR_NOT_FOUND;
+    if (is_bad_event) return;
+    host_.log(EPHOR_LOG_ERROR, failure.what());
+    host_.report_health(EPHOR_HEALTH_DEGRADED, failure.what());
+  }
+
+  void read_event(const Event& event) {
+    if (event.topic == span_topic_) {
+      read_span(event);
+    } else if (event.topic == request_topic_) {
+      read_request(event);
+    }
+  }
+
+  // Another encoding than JSON: the host writes it as a CloudEvents object.
+  void read_rendered(const Event& event) {
+    std::string text = host_.render_json(event);
+    Event plain = event;
+    plain.record_length = static_cast<std::uint32_t>(text.size());
+    plain.data_offset = 0;  // no offset known: the reader looks for the data member
+    plain.encoding = EPHOR_ENCODING_JSON;
+    text.append(simdjson::SIMDJSON_PADDING, '\0');
+    plain.record = text.data();
+    read_event(plain);
+  }
+
+  void read_span(const Event& event) {
+    const Span span = reader_.span(event);
+    const std::int64_t duration_ns = span.duration_ns();
+    late_ += (event.flags & EPHOR_EVENT_LATE) != 0 ? 1 : 0;
+    red_.add(span.component, span.operation, event.time_ns, duration_ns, span.is_error());
+
+    SpanFacts facts;
+    std::memcpy(facts.trace_id.data(), event.trace_id, facts.trace_id.size());
+    facts.component = span.component;
+    facts.operation = span.operation;
+    facts.correlation_id = correlation_id(event, correlation_scratch_);
+    facts.start_ns = span.start_ns;
+    facts.end_ns = span.end_ns;
+    facts.is_root = span.parent_span_id.empty();
+    facts.is_error = span.is_error();
+    const bool is_kept = is_sampled(facts.trace_id, settings_.trace_sampling_rate);
+    traces_.add(facts, is_kept);
+
+    if (facts.trace_id != last_trace_id_ || last_trace_hex_.empty()) {
+      last_trace_id_ = facts.trace_id;
+      last_trace_hex_ = hex_of(facts.trace_id);
+    }
+    if (span.is_error()) {
+      errors_.add(span.component, span.operation, span.error_message, event.time_ns,
+                  is_kept ? std::string_view(last_trace_hex_) : std::string_view());
+    }
+    if (event.correlation == 0 || !settings_.enable_correlation_tracking) return;
+    record_for(event.correlation, facts.correlation_id)
+        .add_span(span.component, span.operation, span.start_ns, span.end_ns, span.is_error(),
+                  span.error_message, last_trace_hex_);
+    correlations_.mark_changed(event.correlation);
+  }
+
+  void read_request(const Event& event) {
+    if (!settings_.enable_correlation_tracking) return;
+    const simdjson::dom::object data = reader_.object(event);
+    std::string id(correlation_id(event, correlation_scratch_));
+    std::string_view in_data;
+    if (id.empty() && data["correlation_id"].get(in_data) == simdjson::SUCCESS) id = in_data;
+    if (id.empty()) throw Error(EPHOR_INVALID, "a correlation request without an id");
+    const std::uint64_t key = event.correlation != 0 ? event.correlation : hash64(id);
+    CorrelationRecord& record = record_for(key, id);
+    for (const auto& [name, value] : data) {
+      if (name == "request_timestamp") {
+        if (const auto time = client_time(value)) record.request_ns = time;
+      } else if (name == "response_timestamp") {
+        if (const auto time = client_time(value)) record.response_ns = time;
+      } else if (name == "metadata" && value.is_object()) {
+        record.client_metadata_json = simdjson::minify(value);
+      } else if (name == "component_path" && value.is_array()) {
+        record.requested_path.clear();
+        const simdjson::dom::array path = value.get_array().value_unsafe();
+        for (const simdjson::dom::element component : path) {
+          record.requested_path.emplace_back(EventReader::text(component));
+        }
+      }
+    }
+    correlations_.mark_changed(key);
+  }
+
+  // The record of a correlation id: in memory, from its row, or new. The caller marks it changed.
+  CorrelationRecord& record_for(std::uint64_t key, std::string_view id) {
+    if (CorrelationRecord* found = correlations_.find(key)) return *found;
+    if (!correlations_seen_.insert(key)) {
+      if (auto stored = select_record(id)) return correlations_.insert(key, std::move(*stored));
+    }
+    CorrelationRecord fresh;
+    fresh.id = id;
+    return correlations_.insert(key, std::move(fresh));
+  }
+
+  std::optional<CorrelationRecord> select_record(std::string_view id) const {
+    const auto row = select_row(id);
+    if (!row) return std::nullopt;
+    auto record = record_of(*row);
+    if (!record) host_.log(EPHOR_LOG_WARNING, "correlation_tracking: unreadable row is replaced");
+    return record;
+  }
+
+  std::optional<CorrelationRow> select_row(std::string_view id) const {
+    std::optional<CorrelationRow> row;
+    host_.select(
+        "SELECT correlation_id, request_timestamp, response_timestamp, component_path, "
+        "performance_metrics, error_info, metadata FROM correlation_tracking "
+        "WHERE correlation_id = ?",
+        {Cell::text(id)}, [&](std::span<const ephor_cell> cells) {
+          if (cells.size() < 7) return;
+          row = CorrelationRow{text_of(cells[0]), text_of(cells[1]), text_of(cells[2]),
+                               text_of(cells[3]), text_of(cells[4]), text_of(cells[5]),
+                               text_of(cells[6])};
+        });
+    return row;
+  }
+
+  // ---- rows
+
+  static void upsert(const Rows& rows, const CorrelationRow& row) {
+    const auto text = [](const std::string& value) {
+      return value.empty() ? Cell::null() : Cell::text(value);
+    };
+    const auto json = [](const std::string& value) {
+      return value.empty() ? Cell::null() : Cell::json(value);
+    };
+    rows.upsert("correlation_tracking",
+                {Cell::text(row.correlation_id), text(row.request_timestamp),
+                 text(row.response_timestamp), text(row.component_path),
+                 json(row.performance_metrics_json), json(row.error_info_json),
+                 json(row.metadata_json)});
+  }
+
+  static void save_ids(const Rows& rows, IdKind kind, IdSet& ids) {
+    ids.save_chunks([&](std::int64_t chunk, std::string_view bytes) {
+      rows.upsert("tracer_ids", {Cell::integer_value(static_cast<std::int64_t>(kind)),
+                                 Cell::integer_value(chunk), Cell::blob(bytes)});
+    });
+  }
+
+  bool load_ids(const std::size_t (&counts)[3]) {
+    IdSet* sets[3] = {&traces_.seen(), &traces_.failed(), &correlations_seen_};
+    bool is_good = true;
+    if (counts[0] + counts[1] + counts[2] > 0) {
+      host_.select("SELECT kind, chunk, ids FROM tracer_ids ORDER BY kind, chunk", {},
+                   [&](std::span<const ephor_cell> cells) {
+                     if (cells.size() < 3 || cells[0].integer < 1 || cells[0].integer > 3) return;
+                     const auto kind = static_cast<std::size_t>(cells[0].integer - 1);
+                     is_good = is_good && sets[kind]->load_chunk(cells[1].integer,
+                                                                 to_text(cells[2].bytes),
+                                                                 counts[kind]);
+                   });
+    }
+    for (std::size_t i = 0; i < 3; ++i) is_good = is_good && sets[i]->size() == counts[i];
+    return is_good;
+  }
+
+  // ---- queries
+
+  void provide_queries() {
+    host_.provide_route({.method = "GET",
+                         .path = "/api/tracing/correlation/{correlation_id}",
+                         .query = "tracer.correlation",
+                         .summary = "The story of one correlation id"},
+                        [this](std::string_view request) { return answer_correlation(request); });
+    host_.provide_route({.method = "GET",
+                         .path = "/api/tracing/traces/{trace_id}",
+                         .query = "tracer.trace",
+                         .summary = "The span tree of one trace"},
+                        [this](std::string_view request) { return answer_trace(request); });
+    host_.provide_route({.method = "GET",
+                         .path = "/api/tracing/traces",
+                         .query = "tracer.traces",
+                         .summary = "Summaries of the latest traces; filters: component, "
+                                    "root_operation, correlation_id, min_duration_ms, errors"},
+                        [this](std::string_view request) { return answer_traces(request); });
+    host_.provide_route({.method = "GET",
+                         .path = "/api/tracing/performance",
+                         .query = "tracer.performance",
+                         .summary = "Count, error rate and duration quantiles per operation; "
+                                    "filters: component, operation, from, to, window"},
+                        [this](std::string_view request) { return answer_performance(request); });
+    host_.provide_route({.method = "GET",
+                         .path = "/api/tracing/errors",
+                         .query = "tracer.errors",
+                         .summary = "Failed spans grouped by component, operation and message"},
+                        [this](std::string_view request) { return answer_errors(request); });
+    host_.provide_query("tracer.summary", "Figures of the whole history",
+                        [this](std::string_view) { return answer_summary(); });
+  }
+
+  // Appends what the journal holds of `id`. False if the bound was met.
+  bool collect(std::string_view id, std::string_view via, std::size_t events_max,
+               std::set<std::uint64_t>& known, std::vector<StoryEvent>& events) const {
+    bool is_complete = true;
+    host_.find_events(id, [&](const Event& event) {
+      if (events.size() >= events_max) {
+        is_complete = is_complete && known.contains(event.sequence);
+        return;
+      }
+      if (!known.insert(event.sequence).second) return;
+      StoryEvent found;
+      found.sequence = event.sequence;
+      found.time_ns = event.time_ns;
+      found.topic = host_.topic_name(event.topic);
+      found.via = via;
+      found.event = event.encoding == EPHOR_ENCODING_JSON
+                        ? Json::parse(event.record, event.record + event.record_length)
+                        : Json::parse(host_.render_json(event));
+      events.push_back(std::move(found));
+    });
+    return is_complete;
+  }
+
+  // Follows decision -> execution -> order -> trade from the events found so far, each id once.
+  bool follow_joins(std::string_view correlation_id, std::set<std::uint64_t>& known,
+                    std::vector<StoryEvent>& events, Json& joined) const {
+    std::set<std::string> followed{std::string(correlation_id)};
+    bool is_complete = true;
+    for (std::size_t i = 0; i < events.size(); ++i) {
+      for (const JoinId& join : join_ids_of(events[i])) {
+        if (!followed.insert(join.id).second) continue;
+        if (joined.size() >= kJoinsMax) return false;
+        const std::size_t before = events.size();
+        is_complete = collect(join.id, join.kind, kStoryEventsMax, known, events) && is_complete;
+        joined.push_back(
+            {{"by", join.kind}, {"id", join.id}, {"events_added", events.size() - before}});
+      }
+    }
+    return is_complete;
+  }
+
+  std::string answer_correlation(std::string_view request) {
+    const std::string id = request_text(parse_json(request, "request"), "correlation_id");
+    std::set<std::uint64_t> known;
+    std::vector<StoryEvent> events;
+    Json joined = Json::array();
+    bool is_complete = collect(id, "correlation_id", kStoryEventsMax, known, events);
+    is_complete = follow_joins(id, known, events, joined) && is_complete;
+    Json tracked;
+    if (const CorrelationRecord* record = correlations_.find(hash64(id)); record && record->id == id) {
+      tracked = row_json(row_of(*record));
+    } else if (const auto row = select_row(id)) {
+      tracked = row_json(*row);
+    }
+    if (events.empty() && tracked.is_null()) {
+      throw Error(EPHOR_NOT_FOUND, "no event carries the correlation id \"" + id + "\"",
+                  "/correlation_id");
+    }
+    return dump(tell_story(id, std::move(events), std::move(tracked), std::move(joined),
+                           !is_complete));
+  }
+
+  std::string answer_trace(std::string_view request) {
+    const std::string text = request_text(parse_json(request, "request"), "trace_id");
+    const auto id = trace_id_from(text);
+    if (!id) {
+      throw Error(EPHOR_INVALID, "trace_id: found \"" + text + "\", expected 32 hex digits",
+                  "/trace_id");
+    }
+    std::set<std::uint64_t> known;
+    std::vector<StoryEvent> events;
+    const bool is_complete = collect(hex_of(*id), "trace_id", kTraceEventsMax, known, events);
+    if (events.empty()) {
+      throw Error(EPHOR_NOT_FOUND, "no event carries the trace id " + hex_of(*id), "/trace_id");
+    }
+    return dump(tell_trace(hex_of(*id), std::move(events), !is_complete));
+  }
+
+  std::string answer_traces(std::string_view text) {
+    const Json request = parse_json(text, "request");
+    const std::int64_t limit = request_integer(request, "limit", 100, 1, 1000);
+    const std::int64_t duration_min_ms =
+        request_integer(request, "min_duration_ms", 0, 0, 1'000'000'000);
+    const bool only_errors = request_integer(request, "errors", 0, 0, 1) == 1;
+    const std::string component = request_text(request, "component");
+    const std::string root_operation = request_text(request, "root_operation");
+    const std::string wanted_correlation = request_text(request, "correlation_id");
+    Json list = Json::array();
+    traces_.for_each_latest([&](const TraceSummary& trace) {
+      const bool is_wanted =
+          (!only_errors || trace.error_count > 0) &&
+          trace.end_ns - trace.start_ns >= duration_min_ms * 1'000'000 &&
+          (component.empty() || std::binary_search(trace.components.begin(),
+                                                   trace.components.end(), component)) &&
+          (root_operation.empty() || trace.root_operation == root_operation) &&
+          (wanted_correlation.empty() || trace.correlation_id == wanted_correlation);
+      if (is_wanted) list.push_back(summary_json(trace));
+      return static_cast<std::int64_t>(list.size()) < limit;
+    });
+    return dump({{"over",
+                  {{"summaries", traces_.size()},
+                   {"evicted", traces_.evicted_count()},
+                   {"spans_after_eviction", traces_.spans_after_eviction()},
+                   {"traces", traces_.trace_count()},
+                   {"trace_sampling_rate", settings_.trace_sampling_rate}}},
+                 {"traces", std::move(list)}});
+  }
+
+  std::string answer_performance(std::string_view text) const {
+    const Json request = parse_json(text, "request");
+    RedFilter filter;
+    filter.component = request_text(request, "component");
+    filter.operation = request_text(request, "operation");
+    filter.from_ns = time_parameter(request, "from");
+    filter.to_ns = time_parameter(request, "to");
+    filter.window_ns = window_parameter(request);
+    const RedAnswer found = red_.ask(filter);
+    RedCell all;
+    std::map<std::string, RedCell> by_component;
+    Json operations = Json::array();
+    for (const RedRow& row : found.operations) {
+      all.merge(row.cell);
+      by_component[row.component].merge(row.cell);
+      Json entry = red_json(row.cell);
+      entry["component"] = row.component;
+      entry["operation"] = row.operation;
+      operations.push_back(std::move(entry));
+    }
+    Json components = Json::array();
+    for (const auto& [component, cell] : by_component) {
+      Json entry = red_json(cell);
+      entry["component"] = component;
+      components.push_back(std::move(entry));
+    }
+    Json windows = Json::array();
+    for (const RedPoint& point : found.windows) {
+      Json entry = red_json(point.cell);
+      entry["from"] = format_time(point.from_ns);
+      entry["to"] = format_time(point.to_ns);
+      windows.push_back(std::move(entry));
+    }
+    return dump({{"over",
+                  {{"from", time_json(found.from_ns)},
+                   {"to", time_json(found.to_ns)},
+                   {"resolution_s", found.resolution_ns == 0
+                                        ? Json()
+                                        : Json(found.resolution_ns / 1'000'000'000)},
+                   {"spans", all.count},
+                   {"late_spans_total", late_},
+                   {"quantile_relative_error", Sketch::kRelativeError}}},
+                 {"all", red_json(all)},
+                 {"components", std::move(components)},
+                 {"operations", std::move(operations)},
+                 {"windows", filter.window_ns ? std::move(windows) : Json()}});
+  }
+
+  std::string answer_errors(std::string_view text) const {
+    const Json request = parse_json(text, "request");
+    const auto limit =
+        static_cast<std::size_t>(request_integer(request, "limit", 100, 1, 10'000));
+    const std::string component = request_text(request, "component");
+    const std::string operation = request_text(request, "operation");
+    const auto from_ns = time_parameter(request, "from");
+    std::vector<std::pair<std::uint64_t, const ErrorGroup*>> wanted;
+    for (const auto& [fingerprint, group] : errors_.groups()) {
+      if (!component.empty() && group.component != component) continue;
+      if (!operation.empty() && group.operation != operation) continue;
+      if (from_ns && group.last_seen_ns < *from_ns) continue;
+      wanted.emplace_back(fingerprint, &group);
+    }
+    std::sort(wanted.begin(), wanted.end(), [](const auto& a, const auto& b) {
+      return std::tuple(b.second->count, b.second->last_seen_ns, a.first) <
+             std::tuple(a.second->count, a.second->last_seen_ns, b.first);
+    });
+    const std::size_t matching = wanted.size();
+    if (wanted.size() > limit) wanted.resize(limit);
+    Json groups = Json::array();
+    for (const auto& [fingerprint, group] : wanted) {
+      char hex[17];
+      std::snprintf(hex, sizeof hex, "%016llx", static_cast<unsigned long long>(fingerprint));
+      groups.push_back({{"fingerprint", hex},
+                        {"component", group->component},
+                        {"operation", group->operation},
+                        {"message", group->pattern},
+                        {"count", group->count},
+                        {"first_seen", format_time(group->first_seen_ns)},
+                        {"last_seen", format_time(group->last_seen_ns)},
+                        {"sample_messages", group->messages},
+                        {"trace_ids", group->trace_ids}});
+    }
+    const auto spans = static_cast<double>(red_.count());
+    return dump({{"over",
+                  {{"spans", red_.count()},
+                   {"error_spans", errors_.total()},
+                   {"error_rate", red_.count() == 0
+                                      ? Json()
+                                      : Json(static_cast<double>(errors_.total()) / spans)},
+                   {"groups", errors_.groups().size()},
+                   {"groups_matching", matching},
+                   {"errors_without_group", errors_.ungrouped()}}},
+                 {"groups", std::move(groups)}});
+  }
+
+  std::string answer_summary() const {
+    return dump({{"spans", red_.count()},
+                 {"error_spans", red_.errors()},
+                 {"traces", traces_.trace_count()},
+                 {"error_traces", traces_.error_trace_count()},
+                 {"traces_exact", traces_.is_count_exact()},
+                 {"correlations", correlations_seen_.size()},
+                 {"error_groups", errors_.groups().size()},
+                 {"late_spans", late_},
+                 {"unreadable", unreadable_},
+                 {"findings", Json::array()}});
+  }
+
+  Host host_;
+  Settings settings_;
+  EventReader reader_;
+  RedTable red_;
+  ErrorGroups errors_;
+  TraceStore traces_;
+  IdSet correlations_seen_;
+  Ledger<CorrelationRecord> correlations_;
+  std::uint64_t unreadable_ = 0;
+  std::uint64_t late_ = 0;
+  std::string correlation_scratch_;
+  TraceId last_trace_id_{};
+  std::string last_trace_hex_;
+  std::uint16_t span_topic_ = 0;
+  std::uint16_t request_topic_ = 0;
+  Series spans_total_;
+  Series errors_total_;
+  Series unreadable_total_;
+  Series traces_gauge_;
+};
+
+}  // namespace ephor::tracer
+
+EPHOR_PLUGIN(ephor::tracer::Tracer, "tracer")

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Answers made of the events of one id, as found in the journal: the story of a correlation id and
+// the tree of a trace. Pure: events in, JSON out.
+#pragma once
+
+#include <ephor/json.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "span_tree.hpp"
+
+namespace ephor::tracer {
+
+struct StoryEvent {
+  std::uint64_t sequence = 0;
+  std::int64_t time_ns = 0;
+  std::string topic;
+  std::string via;  // "correlation_id", or the join that found it, e.g. "decision_id"
+  Json event;       // the whole CloudEvents object
+};
+
+// An id that events share beside the correlation id.
+struct JoinId {
+  std::string kind;  // "decision_id", "execution_id", "order_id", "trade_id"
+  std::string id;
+};
+
+// What `event` can be followed along.
+std::vector<JoinId> join_ids_of(const StoryEvent& event);
+
+// `tracked`: the row of correlation_tracking as JSON, null if there is none. `joined`: which ids were
+// followed. `is_truncated`: a bound was met and events are missing.
+Json tell_story(const std::string& correlation_id, std::vector<StoryEvent> events, Json tracked,
+                Json joined, bool is_truncated);
+
+// The trace's spans as nested JSON, and what else carries its trace id.
+Json tell_trace(const std::string& trace_id, std::vector<StoryEvent> events, bool is_truncated);
+
+}  // namespace ephor::tracer

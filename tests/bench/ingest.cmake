@@ -1,0 +1,6 @@
+# What the door costs: script/bench ingest reads the figures.
+if(EPHOR_BUILD_BENCH)
+  add_executable(bench_door ${CMAKE_CURRENT_LIST_DIR}/ingest_bench.cpp)
+  target_link_libraries(bench_door PRIVATE ephor_host_ingest)
+  set_target_properties(bench_door PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+endif()

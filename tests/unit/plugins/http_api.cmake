@@ -1,0 +1,10 @@
+# The thinking without sockets, and the whole plugin over real ones against the fake host.
+ephor_add_test(http_api_logic_test
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/http_api_logic_test.cpp
+          ${CMAKE_CURRENT_LIST_DIR}/http_api_websocket_test.cpp
+          ${CMAKE_CURRENT_LIST_DIR}/http_api_body_test.cpp
+  LIBRARIES ephor_http_api_logic LABELS unit)
+ephor_add_test(http_api_server_test
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/http_api_server_test.cpp
+          ${CMAKE_CURRENT_LIST_DIR}/http_api_hub_test.cpp
+  LIBRARIES ephor_http_api_logic LABELS integration)
