@@ -2,7 +2,8 @@
 # the program says so.
 if(EPHOR_BUILD_BENCH)
   add_executable(bench_bus ${CMAKE_CURRENT_LIST_DIR}/bus_bench.cpp)
-  target_link_libraries(bench_bus PRIVATE ephor_host_bus nlohmann_json::nlohmann_json)
+  target_link_libraries(bench_bus PRIVATE ephor_host_bus ephor_host_store ephor_test_support
+    nlohmann_json::nlohmann_json)
   set_target_properties(bench_bus PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
 
   find_path(CONCURRENTQUEUE_INCLUDE_DIR blockingconcurrentqueue.h

@@ -35,6 +35,8 @@
 #include <vector>
 
 #include "bus/reader.hpp"
+#include "store/sqlite_journal.hpp"
+#include "support/shared_data.hpp"
 
 #ifdef EPHOR_BENCH_MOODYCAMEL
 #include <blockingconcurrentqueue.h>
@@ -133,10 +135,18 @@ extern "C" ephor_status bench_on_events(void* self, const ephor_event* events, u
   return EPHOR_OK;
 }
 
+enum class Journaling { off, normal };
+
 class BusVariant final : public Variant {
  public:
-  BusVariant(std::size_t batch_events, std::size_t dispatchers)
-      : batch_events_(batch_events), dispatcher_count_(dispatchers) {}
+  BusVariant(std::size_t batch_events, std::size_t dispatchers, Journaling journaling)
+      : batch_events_(batch_events), dispatcher_count_(dispatchers) {
+    if (journaling == Journaling::off) return;
+    directory_ = std::make_unique<ephor::testing::TemporaryDirectory>();
+    SqliteJournalOptions options;
+    options.durability = Durability::normal;
+    journal_ = std::make_unique<SqliteJournal>(directory_->path(), options);
+  }
 
   void start(const Run& run, std::vector<Consumer>& consumers) override {
     events_ = run.events;
@@ -170,7 +180,9 @@ class BusVariant final : public Variant {
     if (filled_ == 0) return;
     published_ += filled_;
     if (filled_ < batch_events_) batch_->events.resize(filled_);
-    batch_->position = ++position_;
+    ++position_;
+    if (journal_ != nullptr) store(*batch_);
+    else batch_->position = position_;
     bus_->publish(std::move(batch_));
     filled_ = 0;
     // The journal's gate: at the capacity, wait until half of it is free.
@@ -186,6 +198,17 @@ class BusVariant final : public Variant {
   }
 
  private:
+  // As the log does it, on one thread: ids, compression, a transaction.
+  void store(Batch& batch) {
+    batch.ids.resize(batch.events.size());
+    for (std::size_t i = 0; i < batch.ids.size(); ++i) {
+      batch.ids[i] = hash128({batch.events[i].record + 8, sizeof(std::uint64_t)});
+    }
+    Pending pending{&batch, journal_->encode(batch)};
+    journal_->append({&pending, 1});
+    if (batch.position != position_) throw std::logic_error("the journal counts otherwise");
+  }
+
   BatchPointer take_batch() {
     BatchPointer batch;
     if (pool_.empty()) {
@@ -241,6 +264,8 @@ class BusVariant final : public Variant {
 
   const std::size_t batch_events_;
   const std::size_t dispatcher_count_;
+  std::unique_ptr<ephor::testing::TemporaryDirectory> directory_;
+  std::unique_ptr<SqliteJournal> journal_;
   std::uint64_t events_ = 0;
   std::vector<BatchPointer> pool_;
   std::unique_ptr<Bus> bus_;
@@ -567,7 +592,7 @@ std::vector<Row> bus_rows(std::size_t readers, const std::vector<std::size_t>& b
     const std::uint64_t events = batch == 1 ? 500'000 : 3'000'000;
     const std::string name = "ephor_b" + std::to_string(batch);
     const auto with = [batch](std::size_t dispatchers) {
-      return [=] { return std::make_unique<BusVariant>(batch, dispatchers); };
+      return [=] { return std::make_unique<BusVariant>(batch, dispatchers, Journaling::off); };
     };
     rows.push_back({name, events, with(std::min(readers, cores))});
     if (readers > cores) rows.push_back({name + "_thread_each", events, with(readers)});
@@ -578,6 +603,13 @@ std::vector<Row> bus_rows(std::size_t readers, const std::vector<std::size_t>& b
 std::vector<Row> rows_of(std::size_t readers, bool is_paced) {
   std::vector<Row> rows = bus_rows(readers, is_paced ? std::vector<std::size_t>{kBurstEvents, 1}
                                                      : std::vector<std::size_t>{256, 32, 1});
+  if (!is_paced) {
+    const std::size_t cores = std::max(1U, std::thread::hardware_concurrency());
+    rows.push_back({"ephor_b1000_journal_normal", 1'000'000, [=] {
+                      return std::make_unique<BusVariant>(1000, std::min(readers, cores),
+                                                          Journaling::normal);
+                    }});
+  }
   const std::uint64_t events = 1'000'000 / (readers + 1);
   [[maybe_unused]] const std::size_t bulk = is_paced ? kBurstEvents : 32;
 #ifdef EPHOR_BENCH_MOODYCAMEL

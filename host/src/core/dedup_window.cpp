@@ -15,24 +15,32 @@ DedupWindow::DedupWindow(std::uint32_t capacity) : capacity_(capacity), table_(k
 }
 
 std::size_t DedupWindow::slot_of(const Hash128& id) const {
+  const std::uint64_t tag = id.high << 32;
   std::size_t slot = home_of(id);
-  while (table_[slot] != kFree && !(ring_[table_[slot] - 1] == id)) {
+  for (std::uint64_t entry = table_[slot]; entry != kFree; entry = table_[slot]) {
+    if ((entry & 0xFFFFFFFF00000000ULL) == tag && ring_[index_of(entry)] == id) break;
     slot = (slot + 1) & (table_.size() - 1);
   }
   return slot;
 }
 
 bool DedupWindow::insert(const Hash128& id) {
-  if (table_[slot_of(id)] != kFree) return false;
+  std::size_t slot = slot_of(id);
+  if (table_[slot] != kFree) return false;
   if (ring_.size() < capacity_) {
     ring_.push_back({});
-  } else if (const std::size_t oldest = slot_of(ring_[next_]); table_[oldest] == next_ + 1) {
+  } else if (const std::size_t oldest = slot_of(ring_[next_]);
+             table_[oldest] != kFree && index_of(table_[oldest]) == next_) {
     free_slot(oldest);
     --size_;
+    slot = slot_of(id);
   }
-  if ((static_cast<std::size_t>(size_) + 1) * 2 > table_.size()) grow();
+  if ((static_cast<std::size_t>(size_) + 1) * 2 > table_.size()) {
+    grow();
+    slot = slot_of(id);
+  }
   ring_[next_] = id;
-  table_[slot_of(id)] = next_ + 1;
+  table_[slot] = slot_entry(id, next_);
   ++size_;
   next_ = next_ + 1 == capacity_ ? 0 : next_ + 1;
   return true;
@@ -52,7 +60,7 @@ void DedupWindow::free_slot(std::size_t slot) {
   std::size_t hole = slot;
   table_[hole] = kFree;
   for (std::size_t at = (hole + 1) & mask; table_[at] != kFree; at = (at + 1) & mask) {
-    const std::size_t home = home_of(ring_[table_[at] - 1]);
+    const std::size_t home = home_of(ring_[index_of(table_[at])]);
     const bool may_move = ((at - home) & mask) >= ((at - hole) & mask);
     if (!may_move) continue;
     table_[hole] = table_[at];
@@ -62,10 +70,10 @@ void DedupWindow::free_slot(std::size_t slot) {
 }
 
 void DedupWindow::grow() {
-  std::vector<std::uint32_t> old(table_.size() * 2, kFree);
+  std::vector<std::uint64_t> old(table_.size() * 2, kFree);
   old.swap(table_);
-  for (const std::uint32_t entry : old) {
-    if (entry != kFree) table_[slot_of(ring_[entry - 1])] = entry;
+  for (const std::uint64_t entry : old) {
+    if (entry != kFree) table_[slot_of(ring_[index_of(entry)])] = entry;
   }
 }
 

@@ -9,7 +9,7 @@
 namespace ephor::host {
 
 // The identities of the last `capacity` events. When it is full the oldest makes room, so a
-// duplicate is recognised within that distance. Memory: 16 bytes an event plus 4 to 8 for the
+// duplicate is recognised within that distance. Memory: 16 bytes an event plus 16 to 32 for the
 // table, grown as needed. Not thread-safe.
 class DedupWindow {
  public:
@@ -25,7 +25,12 @@ class DedupWindow {
   std::uint32_t size() const { return size_; }
 
  private:
-  static constexpr std::uint32_t kFree = 0;  // else index into ring_ + 1
+  // A slot: 32 bits of the id's hash, which spare most look-ups in ring_, and index into it + 1.
+  static constexpr std::uint64_t kFree = 0;
+  static std::uint64_t slot_entry(const Hash128& id, std::uint32_t index) {
+    return (id.high << 32) | (index + 1U);
+  }
+  static std::uint32_t index_of(std::uint64_t entry) { return static_cast<std::uint32_t>(entry) - 1U; }
 
   std::size_t home_of(const Hash128& id) const { return id.low & (table_.size() - 1); }
   std::size_t slot_of(const Hash128& id) const;  // where it is, or the free slot where it belongs
@@ -36,7 +41,7 @@ class DedupWindow {
   std::uint32_t size_ = 0;
   std::uint32_t next_ = 0;  // ring index that the next insertion takes
   std::vector<Hash128> ring_;
-  std::vector<std::uint32_t> table_;  // power of two, linear probing
+  std::vector<std::uint64_t> table_;  // power of two, linear probing
 };
 
 }  // namespace ephor::host

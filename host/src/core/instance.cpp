@@ -170,6 +170,7 @@ void Instance::call(const char* what, ephor_status (*function)(void*, ephor_erro
 
 void Instance::start() {
   const Turn turn(*this);
+  is_starting_ = true;
   try {
     call("start", table_.start);
   } catch (const HostError&) {
@@ -214,6 +215,9 @@ void Instance::stop() {
 void Instance::subscribe(const ephor_subscription& subscription) {
   if (!is_registering_) throw HostError(EPHOR_STATE, "subscribe: only until start has returned");
   if (is_subscribed_) throw HostError(EPHOR_STATE, "subscribe: the instance has a subscription");
+  if (is_starting_ && is_source()) {
+    throw HostError(EPHOR_STATE, "subscribe: a source subscribes in create, because readers begin first");
+  }
   if (subscription.policy > EPHOR_POLICY_DROP_OLDEST) {
     throw HostError(EPHOR_UNSUPPORTED, "subscribe: found policy " +
                                            std::to_string(subscription.policy) +

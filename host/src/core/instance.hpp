@@ -153,6 +153,7 @@ class Instance {
   std::timed_mutex turn_;
   std::atomic<Phase> phase_{Phase::created};
   bool is_registering_ = false;  // create to the return of start
+  bool is_starting_ = false;
   bool must_recreate_ = false;
 
   // [dispatch]

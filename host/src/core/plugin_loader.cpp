@@ -68,13 +68,12 @@ LoadedPlugin PluginLoader::load_file(const fs::path& file) {
   namespace dll = boost::dll;
   // Never destroyed, so that no library is ever unloaded.
   static auto& libraries = *new std::map<std::string, dll::shared_library>();
-  boost::dll::fs::error_code failure;
   dll::shared_library library;
-  library.load(file.string(), failure,
-               dll::load_mode::rtld_now | dll::load_mode::rtld_local);
-  if (failure) {
+  try {
+    library.load(file.string(), dll::load_mode::rtld_now | dll::load_mode::rtld_local);
+  } catch (const std::exception& failure) {  // its text is the dynamic linker's
     throw HostError(EPHOR_INVALID, file.string() + ": found no loadable library, expected a plugin: " +
-                                       failure.message());
+                                       failure.what());
   }
   if (!library.has(EPHOR_ENTRY_SYMBOL)) {
     libraries[file.string()] = library;

@@ -84,18 +84,11 @@ class Session final : public Poco::Net::HTTPServerSession, public ByteSource {
 
 namespace {
 
-// Reads away the rest of a small body. False: it is too large, or cannot be read.
-bool skip_rest(Body& body, const Session& session) {
-  if (body.at_end()) return true;
-  if (session.is_waiting_for_continue()) return false;
-  if (body.length().value_or(0) > kSkipMax) return false;
+// False: the client stopped sending.
+bool skip_rest(Body& body) {
+  std::array<char, 8192> piece{};
   try {
-    std::array<char, 8192> piece{};
-    std::uint64_t skipped = 0;
-    while (const std::size_t got = body.read(piece.data(), piece.size())) {
-      skipped += got;
-      if (skipped > kSkipMax) return false;
-    }
+    while (body.read(piece.data(), piece.size()) > 0) continue;
     return true;
   } catch (const std::exception&) {
     return false;
@@ -214,11 +207,14 @@ Connection::Next Connection::serve_one(Session& session, Watchdog::Watch& watch)
                                 std::move(answer.topics));
     return Next::close;
   }
-  const bool is_whole = !answer.must_close && !watch.has_fired() && skip_rest(body, session);
-  const bool keep_alive =
-      is_whole && request.getKeepAlive() && !server_.is_draining() && !server_.is_crowded();
+  // What is left of a body of known, small size is read away behind the answer.
+  const bool can_skip = body.at_end() || (!framing.is_chunked && framing.length <= kSkipMax &&
+                                          !session.is_waiting_for_continue());
+  const bool keep_alive = can_skip && !answer.must_close && !watch.has_fired() &&
+                          request.getKeepAlive() && !server_.is_draining() && !server_.is_crowded();
   send_all(session.descriptor(), render_answer(answer, request.getMethod() == "HEAD", keep_alive));
-  if (!keep_alive) return is_whole ? Next::close : Next::close_gently;
+  if (!keep_alive) return body.at_end() ? Next::close : Next::close_gently;
+  if (!skip_rest(body)) return Next::close_gently;
   session.setKeepAlive(true);
   watch.idle();
   return Next::request;

@@ -229,6 +229,7 @@ void Hub::welcome(std::unique_ptr<HubClient> arrival) {
       client.parser().feed(std::exchange(client.received_early, {}), messages);
   for (const Message& message : messages) on_message(client, message);
   if (error != 0) close(client, error, "broken frame");
+  flush(client);
 }
 
 bool Hub::wants_channel(Channel& channel, std::uint16_t topic) {

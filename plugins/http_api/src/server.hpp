@@ -68,8 +68,8 @@ class Server {
   const Options& options_;
   const Callbacks callbacks_;
   Poco::Net::HTTPServerParams::Ptr parameters_;
+  bool is_loopback_ = false;  // before socket_, whose making sets it
   Poco::Net::ServerSocket socket_;
-  bool is_loopback_ = false;
   std::atomic<bool> is_draining_{false};
   bool is_stopped_ = false;
   Watchdog watchdog_;

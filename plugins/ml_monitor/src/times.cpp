@@ -8,10 +8,12 @@ namespace ephor::ml_monitor {
 
 std::string rfc3339(std::int64_t time_ns) {
   using namespace std::chrono;
-  const sys_time<nanoseconds> instant{nanoseconds(time_ns)};
-  const sys_days day = floor<days>(instant);
-  const year_month_day date(day);
-  const hh_mm_ss clock(instant - day);
+  // By hand, because floor<days>(time) overflows at the ends of the range.
+  constexpr std::int64_t kDayNs = 24 * kHourNs;
+  const std::int64_t within = (time_ns % kDayNs + kDayNs) % kDayNs;
+  const std::int64_t day_number = time_ns / kDayNs - (time_ns % kDayNs < 0 ? 1 : 0);
+  const year_month_day date{sys_days(days(day_number))};
+  const hh_mm_ss clock{nanoseconds(within)};
   char text[64];
   const int length = std::snprintf(
       text, sizeof text, "%04d-%02u-%02uT%02d:%02d:%02d", static_cast<int>(date.year()),

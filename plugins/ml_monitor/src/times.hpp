@@ -12,10 +12,10 @@ inline constexpr std::int64_t kNoTime = INT64_MIN;
 // RFC 3339 in UTC, with the fraction only where there is one, without its trailing zeros.
 std::string rfc3339(std::int64_t time_ns);
 
-// Start of the UTC hour that holds `time_ns`.
+// Start of the UTC hour that holds `time_ns`; defined for every number.
 constexpr std::int64_t hour_start(std::int64_t time_ns) {
-  const std::int64_t remainder = time_ns % kHourNs;
-  return time_ns - remainder - (remainder < 0 ? kHourNs : 0);
+  const std::int64_t within = (time_ns % kHourNs + kHourNs) % kHourNs;
+  return time_ns < kNoTime + 1 + within ? kNoTime + 1 : time_ns - within;
 }
 
 }  // namespace ephor::ml_monitor

@@ -103,6 +103,9 @@ class Simulator final : public Plugin {
     timing_.backfill_interval_ns = std::max(
         timing_.cycle_interval_ns, seconds_to_ns(member_or(config, "backfill_interval_s", 10.0)));
     read_faults(config);
+    // Ticks are not needed, but a position in the log is: checkpoints save the session with it.
+    // Here and not in start, because a source is restored before it is started.
+    host_.subscribe({"ephor.tick"}, EPHOR_POLICY_DROP_OLDEST);
     host_.provide_command(
         "simulate", "Writes a simulated session as NDJSON",
         [](std::string_view arguments, ephor_writer& out) { run_simulate(arguments, out); });

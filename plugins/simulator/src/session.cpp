@@ -190,10 +190,20 @@ void Session::trade(Cycle& cycle) {
 }
 
 bool Session::is_sound() const {
+  // Far from both ends of 64 bits, so that times can be added and subtracted.
+  const auto is_time = [](std::int64_t time_ns) {
+    return time_ns >= 0 && time_ns < std::int64_t{1} << 62;
+  };
+  const auto is_good_fault = [](const Fault& fault) {
+    return std::abs(fault.factor) <= 100.0 && fault.rate >= 0.0 && fault.rate <= 1.0;
+  };
+  const auto is_good_open = [&](const OpenPrediction& open) {
+    return open.close > 0.0 && is_time(open.time_ns);
+  };
   return market_.is_sound() && window_.is_sound() && account_.is_sound() &&
-         open_.size() <= Market::kHorizon &&
-         std::all_of(open_.begin(), open_.end(),
-                     [](const OpenPrediction& open) { return open.close > 0.0; });
+         is_time(last_time_ns_) && open_.size() <= Market::kHorizon &&
+         std::all_of(faults_.begin(), faults_.end(), is_good_fault) &&
+         std::all_of(open_.begin(), open_.end(), is_good_open);
 }
 
 }  // namespace ephor::simulator

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "correlation_record.hpp"
 
-#include <ephor/json.hpp>
-
 #include <algorithm>
+#include <ephor/json.hpp>
 #include <tuple>
 
+#include "text.hpp"
 #include "times.hpp"
 
 namespace ephor::tracer {
@@ -13,53 +13,114 @@ namespace {
 
 constexpr std::size_t kMessageBytesMax = 300;
 
-Json time_or_null(const std::optional<std::int64_t>& ns) {
-  return ns ? Json(format_time(*ns)) : Json();
-}
-
 std::int64_t time_at(const Json& object, const char* name) {
   return parse_time(object.at(name).get<std::string>()).value();
 }
 
-Json performance_of(const CorrelationRecord& record) {
-  Json components = Json::object();
-  for (const auto& extent : record.extents) {
-    components[extent.component] = {{"start", format_time(extent.start_ns)},
-                                    {"end", format_time(extent.end_ns)},
-                                    {"ms", milliseconds(extent.end_ns - extent.start_ns)},
-                                    {"spans", extent.span_count}};
-  }
-  const auto start = record.start_ns();
-  const auto end = record.end_ns();
-  return {{"duration_ms", start && end ? Json(milliseconds(*end - *start)) : Json()},
-          {"span_count", record.span_count()},
-          {"error_count", record.error_count},
-          {"components", std::move(components)}};
+// By earliest span, so that the order of arrival does not show.
+std::vector<const CorrelationRecord::Extent*> ordered_extents(const CorrelationRecord& record) {
+  std::vector<const CorrelationRecord::Extent*> ordered;
+  for (const auto& extent : record.extents) ordered.push_back(&extent);
+  std::sort(ordered.begin(), ordered.end(), [](const auto* a, const auto* b) {
+    return std::tie(a->start_ns, a->component) < std::tie(b->start_ns, b->component);
+  });
+  return ordered;
 }
 
-Json errors_of(const CorrelationRecord& record) {
-  Json errors = Json::array();
-  for (const auto& failure : record.failures) {
-    errors.push_back({{"time", format_time(failure.time_ns)},
-                      {"component", failure.component},
-                      {"operation", failure.operation},
-                      {"message", failure.message}});
+// A JSON object in the making.
+class ObjectText {
+ public:
+  explicit ObjectText(std::string& out) : out_(out) { out_ += '{'; }
+  std::string& key(std::string_view name) {
+    if (has_members_) out_ += ',';
+    has_members_ = true;
+    append_json_text(out_, name);
+    return out_ += ':';
   }
-  return {{"errors", std::move(errors)}, {"count", record.error_count}};
+  void text(std::string_view name, std::string_view value) { append_json_text(key(name), value); }
+  void time(std::string_view name, const std::optional<std::int64_t>& ns) {
+    if (ns)
+      text(name, format_time(*ns));
+    else
+      key(name) += "null";
+  }
+  template <typename Number>
+  void number(std::string_view name, Number value) {
+    append_number(key(name), value);
+  }
+  void texts(std::string_view name, const std::vector<std::string>& values) {
+    key(name) += '[';
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (i > 0) out_ += ',';
+      append_json_text(out_, values[i]);
+    }
+    out_ += ']';
+  }
+  void close() { out_ += '}'; }
+
+ private:
+  std::string& out_;
+  bool has_members_ = false;
+};
+
+std::string performance_of(const CorrelationRecord& record) {
+  std::string out;
+  ObjectText object(out);
+  const auto start = record.start_ns();
+  const auto end = record.end_ns();
+  if (start && end)
+    object.number("duration_ms", milliseconds(*end - *start));
+  else
+    object.key("duration_ms") += "null";
+  object.number("span_count", record.span_count());
+  object.number("error_count", record.error_count);
+  ObjectText components(object.key("components"));
+  for (const auto* extent : ordered_extents(record)) {
+    ObjectText component(components.key(extent->component));
+    component.time("start", extent->start_ns);
+    component.time("end", extent->end_ns);
+    component.number("ms", milliseconds(extent->end_ns - extent->start_ns));
+    component.number("spans", extent->span_count);
+    component.close();
+  }
+  components.close();
+  object.close();
+  return out;
+}
+
+std::string errors_of(const CorrelationRecord& record) {
+  std::string out;
+  ObjectText object(out);
+  object.key("errors") += '[';
+  for (std::size_t i = 0; i < record.failures.size(); ++i) {
+    if (i > 0) out += ',';
+    ObjectText error(out);
+    error.time("time", record.failures[i].time_ns);
+    error.text("component", record.failures[i].component);
+    error.text("operation", record.failures[i].operation);
+    error.text("message", record.failures[i].message);
+    error.close();
+  }
+  out += ']';
+  object.number("count", record.error_count);
+  object.close();
+  return out;
 }
 
 // The client's own metadata with one member of ours beside it.
-Json metadata_of(const CorrelationRecord& record) {
-  Json metadata = Json::object();
-  if (!record.client_metadata_json.empty()) {
-    Json client = Json::parse(record.client_metadata_json, nullptr, false);
-    if (client.is_object()) metadata = std::move(client);
-  }
-  metadata["ephor"] = {{"trace_ids", record.trace_ids},
-                       {"request_timestamp", time_or_null(record.request_ns)},
-                       {"response_timestamp", time_or_null(record.response_ns)},
-                       {"component_path", record.requested_path}};
-  return metadata;
+std::string metadata_of(const CorrelationRecord& record) {
+  std::string own;
+  ObjectText object(own);
+  object.texts("trace_ids", record.trace_ids);
+  object.time("request_timestamp", record.request_ns);
+  object.time("response_timestamp", record.response_ns);
+  object.texts("component_path", record.requested_path);
+  object.close();
+  if (record.client_metadata_json.empty()) return R"({"ephor":)" + own + "}";
+  Json metadata = Json::parse(record.client_metadata_json, nullptr, false);
+  if (!metadata.is_object()) metadata = Json::object();
+  metadata["ephor"] = Json::parse(own);
+  return dump(metadata);
 }
 
 }  // namespace
@@ -78,15 +139,14 @@ void CorrelationRecord::add_span(std::string_view component, std::string_view op
     extent->end_ns = std::max(extent->end_ns, end);
     ++extent->span_count;
   }
-  const bool is_known =
-      std::find(trace_ids.begin(), trace_ids.end(), trace_id) != trace_ids.end();
+  const bool is_known = std::find(trace_ids.begin(), trace_ids.end(), trace_id) != trace_ids.end();
   if (!trace_id.empty() && !is_known && trace_ids.size() < kTracesMax) {
     trace_ids.emplace_back(trace_id);
   }
   if (!is_error) return;
   ++error_count;
   Failure failure{end, std::string(component), std::string(operation),
-                  std::string(error_message.substr(0, kMessageBytesMax))};
+                  std::string(cut_text(error_message, kMessageBytesMax))};
   failures.insert(std::upper_bound(failures.begin(), failures.end(), failure), std::move(failure));
   if (failures.size() > kErrorsMax) failures.pop_back();
 }
@@ -100,7 +160,8 @@ std::uint64_t CorrelationRecord::span_count() const {
 std::optional<std::int64_t> CorrelationRecord::start_ns() const {
   std::optional<std::int64_t> start = request_ns;
   if (start) return start;
-  for (const Extent& extent : extents) start = std::min(start.value_or(extent.start_ns), extent.start_ns);
+  for (const Extent& extent : extents)
+    start = std::min(start.value_or(extent.start_ns), extent.start_ns);
   return start;
 }
 
@@ -113,13 +174,8 @@ std::optional<std::int64_t> CorrelationRecord::end_ns() const {
 
 std::vector<std::string> CorrelationRecord::component_path() const {
   if (extents.empty()) return requested_path;
-  std::vector<const Extent*> ordered;
-  for (const Extent& extent : extents) ordered.push_back(&extent);
-  std::sort(ordered.begin(), ordered.end(), [](const Extent* a, const Extent* b) {
-    return std::tie(a->start_ns, a->component) < std::tie(b->start_ns, b->component);
-  });
   std::vector<std::string> path;
-  for (const Extent* extent : ordered) path.push_back(extent->component);
+  for (const Extent* extent : ordered_extents(*this)) path.push_back(extent->component);
   return path;
 }
 
@@ -132,9 +188,9 @@ CorrelationRow row_of(const CorrelationRecord& record) {
     if (!row.component_path.empty()) row.component_path += '>';
     row.component_path += component;
   }
-  row.performance_metrics_json = dump(performance_of(record));
-  if (record.error_count > 0) row.error_info_json = dump(errors_of(record));
-  row.metadata_json = dump(metadata_of(record));
+  row.performance_metrics_json = performance_of(record);
+  if (record.error_count > 0) row.error_info_json = errors_of(record);
+  row.metadata_json = metadata_of(record);
   return row;
 }
 
@@ -161,7 +217,8 @@ std::optional<CorrelationRecord> record_of(const CorrelationRow& row) {
     if (!metadata.empty()) record.client_metadata_json = dump(metadata);
     record.trace_ids = own.at("trace_ids").get<std::vector<std::string>>();
     record.requested_path = own.at("component_path").get<std::vector<std::string>>();
-    if (!own.at("request_timestamp").is_null()) record.request_ns = time_at(own, "request_timestamp");
+    if (!own.at("request_timestamp").is_null())
+      record.request_ns = time_at(own, "request_timestamp");
     if (!own.at("response_timestamp").is_null()) {
       record.response_ns = time_at(own, "response_timestamp");
     }

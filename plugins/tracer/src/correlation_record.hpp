@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is known of one correlation id: a row of `correlation_tracking`. Parts may come in any order;
-// the record is the same in the end. A row holds all that is needed to go on from it.
+// What is known of one correlation id: a row of `correlation_tracking`. Parts may come in any
+// order; the record is the same in the end. A row holds all that is needed to go on from it.
 #pragma once
 
 #include <array>
@@ -48,8 +48,8 @@ struct CorrelationRecord {
                 std::string_view trace_id);
 
   std::uint64_t span_count() const;
-  std::optional<std::int64_t> start_ns() const;  // of the request
-  std::optional<std::int64_t> end_ns() const;    // of the response
+  std::optional<std::int64_t> start_ns() const;     // of the request
+  std::optional<std::int64_t> end_ns() const;       // of the response
   std::vector<std::string> component_path() const;  // by earliest span; the requested one if none
 };
 

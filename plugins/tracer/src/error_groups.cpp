@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "text.hpp"
 #include "text_hash.hpp"
 
 namespace ephor::tracer {
@@ -13,9 +14,7 @@ constexpr std::size_t kHexIdLengthMin = 8;
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool is_hex(char c) {
-  return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
+bool is_hex(char c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
 bool is_word(char c) { return is_digit(c) || is_letter(c); }
 
 // Each of these gives the length of what starts at `at`, 0 if nothing of the kind does.
@@ -36,9 +35,12 @@ std::size_t hex_id_at(std::string_view text, std::size_t at) {
   std::size_t letters = 0;
   // A dash is part of it (UUID) when hex goes on behind it.
   for (; end < text.size(); ++end) {
-    if (is_digit(text[end])) ++digits;
-    else if (is_hex(text[end])) ++letters;
-    else if (text[end] != '-' || end + 1 >= text.size() || !is_hex(text[end + 1])) break;
+    if (is_digit(text[end]))
+      ++digits;
+    else if (is_hex(text[end]))
+      ++letters;
+    else if (text[end] != '-' || end + 1 >= text.size() || !is_hex(text[end + 1]))
+      break;
   }
   if (end < text.size() && is_word(text[end])) return 0;  // an ordinary word that starts like hex
   if (has_prefix) return digits + letters > 0 ? end - at : 0;
@@ -50,8 +52,7 @@ std::size_t number_at(std::string_view text, std::size_t at) {
   // Digits inside a word (ema20) belong to the word.
   if (at > 0 && is_word(text[at - 1])) return 0;
   std::size_t end = at;
-  const bool is_signed = (text[end] == '-' || text[end] == '+') &&
-                         (at == 0 || text[at - 1] != '_');
+  const bool is_signed = (text[end] == '-' || text[end] == '+') && (at == 0 || text[at - 1] != '_');
   if (is_signed) ++end;
   const std::size_t first = end;
   while (end < text.size() &&
@@ -92,6 +93,7 @@ std::string normalise_message(std::string_view message) {
       out += message[at++];
     }
   }
+  out.resize(cut_text(out, kPatternBytesMax).size());
   while (!out.empty() && out.back() == ' ') out.pop_back();
   return out;
 }
@@ -120,7 +122,7 @@ void ErrorGroups::add(std::string_view component, std::string_view operation,
   ++group.count;
   group.first_seen_ns = std::min(group.first_seen_ns, time_ns);
   group.last_seen_ns = std::max(group.last_seen_ns, time_ns);
-  const std::string_view sample = message.substr(0, kMessageBytesMax);
+  const std::string_view sample = cut_text(message, kMessageBytesMax);
   if (group.messages.size() < kMessagesMax && !sample.empty() &&
       std::find(group.messages.begin(), group.messages.end(), sample) == group.messages.end()) {
     group.messages.emplace_back(sample);

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <ephor/state.hpp>
-
 #include <cstdint>
+#include <ephor/state.hpp>
 #include <map>
 #include <string>
 #include <string_view>

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cstring>
 #include <ephor/events.hpp>
 #include <ephor/json.hpp>
 #include <ephor/plugin.hpp>
 #include <ephor/state.hpp>
-
-#include <cstring>
 #include <set>
 
+#include "answers.hpp"
 #include "correlation_record.hpp"
 #include "error_groups.hpp"
 #include "id_set.hpp"
 #include "ledger.hpp"
 #include "red_table.hpp"
+#include "settings.hpp"
 #include "story.hpp"
 #include "times.hpp"
 #include "trace_store.hpp"
@@ -41,58 +42,6 @@ constexpr std::string_view kTables = R"({"version": 1, "tables": [
 // Kinds of rows in tracer_ids. Stored: numbers are never used again.
 enum class IdKind : std::int64_t { trace = 1, failed_trace = 2, correlation = 3 };
 
-struct Settings {
-  bool enable_tracing;
-  bool enable_correlation_tracking;
-  double trace_sampling_rate;
-  std::size_t max_trace_history;
-  std::size_t max_tracking_history;
-  std::size_t max_operations;
-  std::size_t max_error_groups;
-  std::size_t max_distinct_ids;
-
-  explicit Settings(std::string_view config) {
-    const Json json = parse_json(config, "tracer configuration");
-    enable_tracing = member_or(json, "enable_tracing", true);
-    enable_correlation_tracking = member_or(json, "enable_correlation_tracking", true);
-    trace_sampling_rate = member_or(json, "trace_sampling_rate", 1.0);
-    max_trace_history = member_or<std::size_t>(json, "max_trace_history", 10'000);
-    max_tracking_history = member_or<std::size_t>(json, "max_tracking_history", 50'000);
-    max_operations = member_or<std::size_t>(json, "max_operations", 256);
-    max_error_groups = member_or<std::size_t>(json, "max_error_groups", 1000);
-    max_distinct_ids = member_or<std::size_t>(json, "max_distinct_ids", 8'000'000);
-  }
-};
-
-std::optional<std::int64_t> time_parameter(const Json& request, std::string_view name) {
-  const std::string text = request_text(request, name);
-  if (text.empty()) return std::nullopt;
-  if (const auto time = parse_time(text)) return time;
-  throw Error(EPHOR_INVALID,
-              std::string(name) + ": found \"" + text +
-                  "\", expected an RFC 3339 time such as 2017-11-07T06:29:00Z",
-              "/" + std::string(name));
-}
-
-// "30s", "1m", "4h", "1d".
-std::optional<std::int64_t> window_parameter(const Json& request) {
-  const std::string text = request_text(request, "window");
-  if (text.empty()) return std::nullopt;
-  std::int64_t amount = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), amount);
-  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
-  const std::int64_t seconds = unit == "s"   ? 1
-                               : unit == "m" ? 60
-                               : unit == "h" ? 3600
-                               : unit == "d" ? 86'400
-                                             : 0;
-  if (error != std::errc() || seconds == 0 || amount < 1 || amount > 100'000) {
-    throw Error(EPHOR_INVALID,
-                "window: found \"" + text + "\", expected a whole number of s, m, h or d", "/window");
-  }
-  return amount * seconds * 1'000'000'000;
-}
-
 // A client's timestamp: text, or a number in seconds, milliseconds, microseconds or nanoseconds
 // since the epoch, told apart by size (each unit covers the years 1973 to 5138).
 std::optional<std::int64_t> client_time(simdjson::dom::element value) {
@@ -108,60 +57,6 @@ std::optional<std::int64_t> client_time(simdjson::dom::element value) {
   return static_cast<std::int64_t>(number * scale);
 }
 
-Json quantile_ms(const RedCell& cell, double q) {
-  const auto ns = cell.durations_ns.quantile(q);
-  return ns ? Json(*ns / 1e6) : Json();
-}
-
-Json red_json(const RedCell& cell) {
-  if (cell.count == 0) {
-    return {{"count", 0},        {"errors", 0},       {"error_rate", nullptr},
-            {"mean_ms", nullptr}, {"p50_ms", nullptr}, {"p95_ms", nullptr},
-            {"p99_ms", nullptr},  {"min_ms", nullptr}, {"max_ms", nullptr}};
-  }
-  const auto count = static_cast<double>(cell.count);
-  return {{"count", cell.count},
-          {"errors", cell.errors},
-          {"error_rate", static_cast<double>(cell.errors) / count},
-          {"mean_ms", static_cast<double>(cell.duration_sum_ns) / count / 1e6},
-          {"p50_ms", quantile_ms(cell, 0.50)},
-          {"p95_ms", quantile_ms(cell, 0.95)},
-          {"p99_ms", quantile_ms(cell, 0.99)},
-          {"min_ms", milliseconds(cell.duration_min_ns)},
-          {"max_ms", milliseconds(cell.duration_max_ns)}};
-}
-
-Json time_json(const std::optional<std::int64_t>& ns) {
-  return ns ? Json(format_time(*ns)) : Json();
-}
-
-Json summary_json(const TraceSummary& trace) {
-  const bool has_root = trace.root_start_ns.has_value();
-  return {{"trace_id", hex_of(trace.id)},
-          {"correlation_id", trace.correlation_id.empty() ? Json() : Json(trace.correlation_id)},
-          {"root_component", has_root ? Json(trace.root_component) : Json()},
-          {"root_operation", has_root ? Json(trace.root_operation) : Json()},
-          {"start", format_time(trace.start_ns)},
-          {"duration_ms", milliseconds(trace.end_ns - trace.start_ns)},
-          {"span_count", trace.span_count},
-          {"error_count", trace.error_count},
-          {"components", trace.components}};
-}
-
-Json row_json(const CorrelationRow& row) {
-  const auto text_or_null = [](const std::string& text) { return text.empty() ? Json() : Json(text); };
-  const auto json_or_null = [](const std::string& text) {
-    return text.empty() ? Json() : Json::parse(text, nullptr, false);
-  };
-  return {{"correlation_id", row.correlation_id},
-          {"request_timestamp", text_or_null(row.request_timestamp)},
-          {"response_timestamp", text_or_null(row.response_timestamp)},
-          {"component_path", text_or_null(row.component_path)},
-          {"performance_metrics", json_or_null(row.performance_metrics_json)},
-          {"error_info", json_or_null(row.error_info_json)},
-          {"metadata", json_or_null(row.metadata_json)}};
-}
-
 std::string text_of(const ephor_cell& cell) {
   return cell.kind == EPHOR_CELL_NULL ? std::string() : std::string(to_text(cell.bytes));
 }
@@ -174,32 +69,7 @@ class Tracer final : public Plugin {
   static constexpr std::string_view kSummary =
       "traces, correlation ids, rate, errors and durations per operation, grouped errors";
   static constexpr std::uint32_t kStateVersion = 1;
-  static constexpr std::string_view kConfigSchema = R"({
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "type": "object", "additionalProperties": false,
-    "properties": {
-      "enable_tracing": {"type": "boolean", "default": true,
-        "x-ephor-from": "monitoring.advanced_tracer.enable_tracing",
-        "description": "false: no span is read and no figure is kept"},
-      "enable_correlation_tracking": {"type": "boolean", "default": true,
-        "x-ephor-from": "monitoring.tracking_system.enable_correlation_tracking",
-        "description": "false: the table correlation_tracking is not written"},
-      "trace_sampling_rate": {"type": "number", "minimum": 0, "maximum": 1, "default": 1.0,
-        "x-ephor-from": "monitoring.advanced_tracer.trace_sampling_rate",
-        "description": "share of traces whose summary is kept, chosen by trace id; figures per operation, errors and counts of traces stay exact"},
-      "max_trace_history": {"type": "integer", "minimum": 0, "maximum": 10000000, "default": 10000,
-        "x-ephor-from": "monitoring.advanced_tracer.max_trace_history",
-        "description": "trace summaries kept; the oldest make room"},
-      "max_tracking_history": {"type": "integer", "minimum": 1, "maximum": 10000000, "default": 50000,
-        "x-ephor-from": "monitoring.tracking_system.max_tracking_history",
-        "description": "correlation ids kept in memory; others are read back from their rows"},
-      "max_operations": {"type": "integer", "minimum": 1, "maximum": 65536, "default": 256,
-        "description": "pairs of component and operation with figures of their own; further ones share one"},
-      "max_error_groups": {"type": "integer", "minimum": 1, "maximum": 1000000, "default": 1000,
-        "description": "groups of errors; further ones are counted together"},
-      "max_distinct_ids": {"type": "integer", "minimum": 1, "maximum": 1000000000, "default": 8000000,
-        "description": "trace ids and correlation ids (each) remembered to count distinct ones, about 16 bytes an id"}
-    }})";
+  static constexpr std::string_view kConfigSchema = tracer::kConfigSchema;
 
   Tracer(Host host, std::string_view config)
       : host_(std::move(host)),
@@ -258,13 +128,14 @@ class Tracer final : public Plugin {
   bool load(std::uint32_t version, std::string_view state) override {
     std::size_t counts[3] = {};
     const bool is_read = version == kStateVersion && read_state(state, [&](StateReader& in) {
-      for (std::size_t& count : counts) count = static_cast<std::size_t>(in.varint());
-      unreadable_ = in.varint();
-      late_ = in.varint();
-      red_.read(in);
-      errors_.read(in);
-      traces_.read(in);
-    });
+                           for (std::size_t& count : counts)
+                             count = static_cast<std::size_t>(in.varint());
+                           unreadable_ = in.varint();
+                           late_ = in.varint();
+                           red_.read(in);
+                           errors_.read(in);
+                           traces_.read(in);
+                         });
     return is_read && load_ids(counts);
   }
 
@@ -275,8 +146,7 @@ class Tracer final : public Plugin {
   void count_failure(const Error& failure) {
     ++unreadable_;
     unreadable_total_.add();
-    const bool is_bad_event =
-        failure.code() == EPHOR_INVALID || failure.code() == EPHOR_NOT_FOUND;
+    const bool is_bad_event = failure.code() == EPHOR_INVALID || failure.code() == EPHOR_NOT_FOUND;
     if (is_bad_event) return;
     host_.log(EPHOR_LOG_ERROR, failure.what());
     host_.report_health(EPHOR_HEALTH_DEGRADED, failure.what());
@@ -405,11 +275,11 @@ class Tracer final : public Plugin {
     const auto json = [](const std::string& value) {
       return value.empty() ? Cell::null() : Cell::json(value);
     };
-    rows.upsert("correlation_tracking",
-                {Cell::text(row.correlation_id), text(row.request_timestamp),
-                 text(row.response_timestamp), text(row.component_path),
-                 json(row.performance_metrics_json), json(row.error_info_json),
-                 json(row.metadata_json)});
+    rows.upsert(
+        "correlation_tracking",
+        {Cell::text(row.correlation_id), text(row.request_timestamp), text(row.response_timestamp),
+         text(row.component_path), json(row.performance_metrics_json), json(row.error_info_json),
+         json(row.metadata_json)});
   }
 
   static void save_ids(const Rows& rows, IdKind kind, IdSet& ids) {
@@ -427,9 +297,9 @@ class Tracer final : public Plugin {
                    [&](std::span<const ephor_cell> cells) {
                      if (cells.size() < 3 || cells[0].integer < 1 || cells[0].integer > 3) return;
                      const auto kind = static_cast<std::size_t>(cells[0].integer - 1);
-                     is_good = is_good && sets[kind]->load_chunk(cells[1].integer,
-                                                                 to_text(cells[2].bytes),
-                                                                 counts[kind]);
+                     is_good =
+                         is_good && sets[kind]->load_chunk(cells[1].integer,
+                                                           to_text(cells[2].bytes), counts[kind]);
                    });
     }
     for (std::size_t i = 0; i < 3; ++i) is_good = is_good && sets[i]->size() == counts[i];
@@ -454,18 +324,27 @@ class Tracer final : public Plugin {
                          .query = "tracer.traces",
                          .summary = "Summaries of the latest traces; filters: component, "
                                     "root_operation, correlation_id, min_duration_ms, errors"},
-                        [this](std::string_view request) { return answer_traces(request); });
-    host_.provide_route({.method = "GET",
-                         .path = "/api/tracing/performance",
-                         .query = "tracer.performance",
-                         .summary = "Count, error rate and duration quantiles per operation; "
-                                    "filters: component, operation, from, to, window"},
-                        [this](std::string_view request) { return answer_performance(request); });
-    host_.provide_route({.method = "GET",
-                         .path = "/api/tracing/errors",
-                         .query = "tracer.errors",
-                         .summary = "Failed spans grouped by component, operation and message"},
-                        [this](std::string_view request) { return answer_errors(request); });
+                        [this](std::string_view request) {
+                          return dump(traces_json(traces_, settings_.trace_sampling_rate,
+                                                  parse_json(request, "request")));
+                        });
+    host_.provide_route(
+        {.method = "GET",
+         .path = "/api/tracing/performance",
+         .query = "tracer.performance",
+         .summary = "Count, error rate and duration quantiles per operation; "
+                    "filters: component, operation, from, to, window"},
+        [this](std::string_view request) {
+          return dump(performance_json(red_, late_, parse_json(request, "request")));
+        });
+    host_.provide_route(
+        {.method = "GET",
+         .path = "/api/tracing/errors",
+         .query = "tracer.errors",
+         .summary = "Failed spans grouped by component, operation and message"},
+        [this](std::string_view request) {
+          return dump(errors_json(errors_, red_.count(), parse_json(request, "request")));
+        });
     host_.provide_query("tracer.summary", "Figures of the whole history",
                         [this](std::string_view) { return answer_summary(); });
   }
@@ -519,7 +398,8 @@ class Tracer final : public Plugin {
     bool is_complete = collect(id, "correlation_id", kStoryEventsMax, known, events);
     is_complete = follow_joins(id, known, events, joined) && is_complete;
     Json tracked;
-    if (const CorrelationRecord* record = correlations_.find(hash64(id)); record && record->id == id) {
+    if (const CorrelationRecord* record = correlations_.find(hash64(id));
+        record && record->id == id) {
       tracked = row_json(row_of(*record));
     } else if (const auto row = select_row(id)) {
       tracked = row_json(*row);
@@ -528,8 +408,8 @@ class Tracer final : public Plugin {
       throw Error(EPHOR_NOT_FOUND, "no event carries the correlation id \"" + id + "\"",
                   "/correlation_id");
     }
-    return dump(tell_story(id, std::move(events), std::move(tracked), std::move(joined),
-                           !is_complete));
+    return dump(
+        tell_story(id, std::move(events), std::move(tracked), std::move(joined), !is_complete));
   }
 
   std::string answer_trace(std::string_view request) {
@@ -546,131 +426,6 @@ class Tracer final : public Plugin {
       throw Error(EPHOR_NOT_FOUND, "no event carries the trace id " + hex_of(*id), "/trace_id");
     }
     return dump(tell_trace(hex_of(*id), std::move(events), !is_complete));
-  }
-
-  std::string answer_traces(std::string_view text) {
-    const Json request = parse_json(text, "request");
-    const std::int64_t limit = request_integer(request, "limit", 100, 1, 1000);
-    const std::int64_t duration_min_ms =
-        request_integer(request, "min_duration_ms", 0, 0, 1'000'000'000);
-    const bool only_errors = request_integer(request, "errors", 0, 0, 1) == 1;
-    const std::string component = request_text(request, "component");
-    const std::string root_operation = request_text(request, "root_operation");
-    const std::string wanted_correlation = request_text(request, "correlation_id");
-    Json list = Json::array();
-    traces_.for_each_latest([&](const TraceSummary& trace) {
-      const bool is_wanted =
-          (!only_errors || trace.error_count > 0) &&
-          trace.end_ns - trace.start_ns >= duration_min_ms * 1'000'000 &&
-          (component.empty() || std::binary_search(trace.components.begin(),
-                                                   trace.components.end(), component)) &&
-          (root_operation.empty() || trace.root_operation == root_operation) &&
-          (wanted_correlation.empty() || trace.correlation_id == wanted_correlation);
-      if (is_wanted) list.push_back(summary_json(trace));
-      return static_cast<std::int64_t>(list.size()) < limit;
-    });
-    return dump({{"over",
-                  {{"summaries", traces_.size()},
-                   {"evicted", traces_.evicted_count()},
-                   {"spans_after_eviction", traces_.spans_after_eviction()},
-                   {"traces", traces_.trace_count()},
-                   {"trace_sampling_rate", settings_.trace_sampling_rate}}},
-                 {"traces", std::move(list)}});
-  }
-
-  std::string answer_performance(std::string_view text) const {
-    const Json request = parse_json(text, "request");
-    RedFilter filter;
-    filter.component = request_text(request, "component");
-    filter.operation = request_text(request, "operation");
-    filter.from_ns = time_parameter(request, "from");
-    filter.to_ns = time_parameter(request, "to");
-    filter.window_ns = window_parameter(request);
-    const RedAnswer found = red_.ask(filter);
-    RedCell all;
-    std::map<std::string, RedCell> by_component;
-    Json operations = Json::array();
-    for (const RedRow& row : found.operations) {
-      all.merge(row.cell);
-      by_component[row.component].merge(row.cell);
-      Json entry = red_json(row.cell);
-      entry["component"] = row.component;
-      entry["operation"] = row.operation;
-      operations.push_back(std::move(entry));
-    }
-    Json components = Json::array();
-    for (const auto& [component, cell] : by_component) {
-      Json entry = red_json(cell);
-      entry["component"] = component;
-      components.push_back(std::move(entry));
-    }
-    Json windows = Json::array();
-    for (const RedPoint& point : found.windows) {
-      Json entry = red_json(point.cell);
-      entry["from"] = format_time(point.from_ns);
-      entry["to"] = format_time(point.to_ns);
-      windows.push_back(std::move(entry));
-    }
-    return dump({{"over",
-                  {{"from", time_json(found.from_ns)},
-                   {"to", time_json(found.to_ns)},
-                   {"resolution_s", found.resolution_ns == 0
-                                        ? Json()
-                                        : Json(found.resolution_ns / 1'000'000'000)},
-                   {"spans", all.count},
-                   {"late_spans_total", late_},
-                   {"quantile_relative_error", Sketch::kRelativeError}}},
-                 {"all", red_json(all)},
-                 {"components", std::move(components)},
-                 {"operations", std::move(operations)},
-                 {"windows", filter.window_ns ? std::move(windows) : Json()}});
-  }
-
-  std::string answer_errors(std::string_view text) const {
-    const Json request = parse_json(text, "request");
-    const auto limit =
-        static_cast<std::size_t>(request_integer(request, "limit", 100, 1, 10'000));
-    const std::string component = request_text(request, "component");
-    const std::string operation = request_text(request, "operation");
-    const auto from_ns = time_parameter(request, "from");
-    std::vector<std::pair<std::uint64_t, const ErrorGroup*>> wanted;
-    for (const auto& [fingerprint, group] : errors_.groups()) {
-      if (!component.empty() && group.component != component) continue;
-      if (!operation.empty() && group.operation != operation) continue;
-      if (from_ns && group.last_seen_ns < *from_ns) continue;
-      wanted.emplace_back(fingerprint, &group);
-    }
-    std::sort(wanted.begin(), wanted.end(), [](const auto& a, const auto& b) {
-      return std::tuple(b.second->count, b.second->last_seen_ns, a.first) <
-             std::tuple(a.second->count, a.second->last_seen_ns, b.first);
-    });
-    const std::size_t matching = wanted.size();
-    if (wanted.size() > limit) wanted.resize(limit);
-    Json groups = Json::array();
-    for (const auto& [fingerprint, group] : wanted) {
-      char hex[17];
-      std::snprintf(hex, sizeof hex, "%016llx", static_cast<unsigned long long>(fingerprint));
-      groups.push_back({{"fingerprint", hex},
-                        {"component", group->component},
-                        {"operation", group->operation},
-                        {"message", group->pattern},
-                        {"count", group->count},
-                        {"first_seen", format_time(group->first_seen_ns)},
-                        {"last_seen", format_time(group->last_seen_ns)},
-                        {"sample_messages", group->messages},
-                        {"trace_ids", group->trace_ids}});
-    }
-    const auto spans = static_cast<double>(red_.count());
-    return dump({{"over",
-                  {{"spans", red_.count()},
-                   {"error_spans", errors_.total()},
-                   {"error_rate", red_.count() == 0
-                                      ? Json()
-                                      : Json(static_cast<double>(errors_.total()) / spans)},
-                   {"groups", errors_.groups().size()},
-                   {"groups_matching", matching},
-                   {"errors_without_group", errors_.ungrouped()}}},
-                 {"groups", std::move(groups)}});
   }
 
   std::string answer_summary() const {

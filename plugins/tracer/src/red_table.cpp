@@ -31,10 +31,10 @@ void RedCell::add(std::int64_t duration_ns, std::uint16_t bin, bool is_error) {
 
 void RedCell::merge(const RedCell& other) {
   if (other.count == 0) return;
-  duration_min_ns = count == 0 ? other.duration_min_ns
-                               : std::min(duration_min_ns, other.duration_min_ns);
-  duration_max_ns = count == 0 ? other.duration_max_ns
-                               : std::max(duration_max_ns, other.duration_max_ns);
+  duration_min_ns =
+      count == 0 ? other.duration_min_ns : std::min(duration_min_ns, other.duration_min_ns);
+  duration_max_ns =
+      count == 0 ? other.duration_max_ns : std::max(duration_max_ns, other.duration_max_ns);
   count += other.count;
   errors += other.errors;
   duration_sum_ns += other.duration_sum_ns;
@@ -78,7 +78,7 @@ void RedTable::add(std::string_view component, std::string_view operation, std::
     if (number < oldest) continue;
     // Nearly always the newest window.
     auto at = !ring.empty() && ring.rbegin()->first == number ? std::prev(ring.end())
-                                                               : ring.try_emplace(number).first;
+                                                              : ring.try_emplace(number).first;
     cell_of(at->second, index).add(duration_ns, bin, is_error);
     while (ring.begin()->first < oldest) ring.erase(ring.begin());
   }
@@ -100,8 +100,9 @@ std::uint32_t RedTable::operation_index(std::string_view component, std::string_
 }
 
 RedCell& RedTable::cell_of(Window& window, std::uint32_t operation) {
-  const auto at = std::lower_bound(window.begin(), window.end(), operation,
-                                   [](const auto& cell, std::uint32_t o) { return cell.first < o; });
+  const auto at =
+      std::lower_bound(window.begin(), window.end(), operation,
+                       [](const auto& cell, std::uint32_t o) { return cell.first < o; });
   if (at != window.end() && at->first == operation) return at->second;
   return window.emplace(at, operation, RedCell{})->second;
 }
@@ -134,8 +135,10 @@ std::size_t RedTable::ring_for(const RedFilter& filter) const {
     if (ring_start_ns(ring) <= from_ns) return ring;
   }
   if (coarsest) return *coarsest;
-  throw Error(EPHOR_INVALID, "window: found " + std::to_string(*filter.window_ns / 1'000'000'000) +
-                                 " s, expected a multiple of 60 s", "/window");
+  throw Error(EPHOR_INVALID,
+              "window: found " + std::to_string(*filter.window_ns / 1'000'000'000) +
+                  " s, expected a multiple of 60 s",
+              "/window");
 }
 
 RedAnswer RedTable::ask(const RedFilter& filter) const {
@@ -181,7 +184,8 @@ void RedTable::answer_windows(const RedFilter& filter, std::size_t ring, RedAnsw
   if (filter.window_ns && (to_ns - from_ns) / step_ns > static_cast<std::int64_t>(kPointsMax)) {
     throw Error(EPHOR_INVALID,
                 "window: found more than " + std::to_string(kPointsMax) +
-                    " windows between from and to, expected a wider window", "/window");
+                    " windows between from and to, expected a wider window",
+                "/window");
   }
   std::map<std::uint32_t, RedCell> by_operation;
   const auto& windows = rings_[ring];

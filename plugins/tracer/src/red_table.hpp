@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rate, errors and duration per (component, operation): over everything ever seen, and per window of
-// event time in three rings (minutes, hours, days). Every span goes into the overall cell and into
-// each ring that still holds its window, so a ring's content depends on the spans alone, not on
-// the order or the slices in which they came.
+// Rate, errors and duration per (component, operation): over everything ever seen, and per window
+// of event time in three rings (minutes, hours, days). Every span goes into the overall cell and
+// into each ring that still holds its window, so a ring's content depends on the spans alone, not
+// on the order or the slices in which they came.
 #pragma once
 
 #include <array>
@@ -70,9 +70,8 @@ class RedTable {
     std::int64_t width_ns;
     std::int64_t capacity;  // windows
   };
-  static constexpr std::array<Ring, 3> kRings{{{60'000'000'000, 120},
-                                               {3'600'000'000'000, 168},
-                                               {86'400'000'000'000, 90}}};
+  static constexpr std::array<Ring, 3> kRings{
+      {{60'000'000'000, 120}, {3'600'000'000'000, 168}, {86'400'000'000'000, 90}}};
   static constexpr std::size_t kPointsMax = 2000;
 
   // Beyond `operations_max` pairs everything new counts as ("(other)", "(other)").
@@ -113,7 +112,7 @@ class RedTable {
   std::size_t operations_max_;
   std::vector<Operation> operations_;
   std::unordered_map<std::string, std::uint32_t, TextHash, std::equal_to<>> index_;
-  std::string key_;  // scratch
+  std::string key_;                                                  // scratch
   std::array<std::map<std::int64_t, Window>, kRings.size()> rings_;  // by window number
   RedCell total_;
   std::int64_t first_ns_ = 0;

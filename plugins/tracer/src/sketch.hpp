@@ -2,18 +2,17 @@
 //
 // DDSketch: quantiles with bounded relative error that merge without loss.
 //
-// Masson, Rim, Lee (2019), "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error
-// Guarantees", PVLDB 12(12). A value x > 0 falls into bin i = ceil(log_gamma x),
+// Masson, Rim, Lee (2019), "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with
+// Relative-Error Guarantees", PVLDB 12(12). A value x > 0 falls into bin i = ceil(log_gamma x),
 // gamma = (1 + a) / (1 - a); the bin's estimate 2 gamma^i / (gamma + 1) is within a * x of every x
 // in it. Bins are kept sparse and sorted, so a window of a few dozen values costs a few hundred
 // bytes. Beyond `bins_max` used bins the lowest two are merged into the higher of them: which bins
 // remain, and what they count, then depends on the values alone, not on their order.
 #pragma once
 
-#include <ephor/state.hpp>
-
 #include <cstddef>
 #include <cstdint>
+#include <ephor/state.hpp>
 #include <optional>
 #include <vector>
 

@@ -111,9 +111,9 @@ void find_critical_path(SpanTree& tree) {
   std::sort(tree.critical_path.begin(), tree.critical_path.end(),
             [&](std::size_t a, std::size_t b) {
               return std::tie(tree.nodes[a].span.start_ns, tree.nodes[a].depth,
-                              tree.nodes[a].span.span_id) <
-                     std::tie(tree.nodes[b].span.start_ns, tree.nodes[b].depth,
-                              tree.nodes[b].span.span_id);
+                              tree.nodes[a].span.span_id) < std::tie(tree.nodes[b].span.start_ns,
+                                                                     tree.nodes[b].depth,
+                                                                     tree.nodes[b].span.span_id);
             });
   for (const std::size_t node : tree.critical_path) tree.critical_ns.push_back(own[node]);
 }

@@ -3,8 +3,8 @@
 // The spans of one trace as a tree. Pure: spans in, tree out.
 #pragma once
 
-#include <cstdint>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 

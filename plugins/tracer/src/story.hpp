@@ -4,9 +4,8 @@
 // the tree of a trace. Pure: events in, JSON out.
 #pragma once
 
-#include <ephor/json.hpp>
-
 #include <cstdint>
+#include <ephor/json.hpp>
 #include <string>
 #include <vector>
 
@@ -31,8 +30,8 @@ struct JoinId {
 // What `event` can be followed along.
 std::vector<JoinId> join_ids_of(const StoryEvent& event);
 
-// `tracked`: the row of correlation_tracking as JSON, null if there is none. `joined`: which ids were
-// followed. `is_truncated`: a bound was met and events are missing.
+// `tracked`: the row of correlation_tracking as JSON, null if there is none. `joined`: which ids
+// were followed. `is_truncated`: a bound was met and events are missing.
 Json tell_story(const std::string& correlation_id, std::vector<StoryEvent> events, Json tracked,
                 Json joined, bool is_truncated);
 

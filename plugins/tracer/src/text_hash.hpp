@@ -11,9 +11,7 @@
 
 namespace ephor::tracer {
 
-inline std::uint64_t hash64(std::string_view text) {
-  return XXH3_64bits(text.data(), text.size());
-}
+inline std::uint64_t hash64(std::string_view text) { return XXH3_64bits(text.data(), text.size()); }
 
 // For maps with std::string keys that are asked with views.
 struct TextHash {

@@ -2,7 +2,7 @@
 #include "times.hpp"
 
 #include <chrono>
-#include <cstdio>
+#include <cstddef>
 
 namespace ephor::tracer {
 namespace {
@@ -57,6 +57,10 @@ class Digits {
   std::string_view text_;
 };
 
+void put_digits(char* to, std::size_t count, unsigned value) {
+  for (; count > 0; value /= 10) to[--count] = static_cast<char>('0' + value % 10);
+}
+
 }  // namespace
 
 std::optional<std::int64_t> parse_time(std::string_view text) {
@@ -102,18 +106,16 @@ std::string format_time(std::int64_t ns) {
   const std::chrono::sys_seconds time{std::chrono::seconds(seconds)};
   const auto days = std::chrono::floor<std::chrono::days>(time);
   const std::chrono::year_month_day date(days);
-  const std::chrono::hh_mm_ss clock(time - days);
-  char out[64];
-  int size = std::snprintf(out, sizeof out, "%04d-%02u-%02uT%02d:%02d:%02d", int(date.year()),
-                           unsigned(date.month()), unsigned(date.day()),
-                           static_cast<int>(clock.hours().count()),
-                           static_cast<int>(clock.minutes().count()),
-                           static_cast<int>(clock.seconds().count()));
-  if (fraction != 0) {
-    size += std::snprintf(out + size, sizeof out - static_cast<std::size_t>(size), ".%09lld",
-                          static_cast<long long>(fraction));
-  }
-  return std::string(out, static_cast<std::size_t>(size)) + "Z";
+  const auto day_seconds = static_cast<unsigned>((time - days).count());
+  std::string out(fraction != 0 ? "0000-00-00T00:00:00.000000000Z" : "0000-00-00T00:00:00Z");
+  put_digits(&out[0], 4, static_cast<unsigned>(static_cast<int>(date.year())));
+  put_digits(&out[5], 2, static_cast<unsigned>(date.month()));
+  put_digits(&out[8], 2, static_cast<unsigned>(date.day()));
+  put_digits(&out[11], 2, day_seconds / 3600);
+  put_digits(&out[14], 2, day_seconds / 60 % 60);
+  put_digits(&out[17], 2, day_seconds % 60);
+  if (fraction != 0) put_digits(&out[20], 9, static_cast<unsigned>(fraction));
+  return out;
 }
 
 }  // namespace ephor::tracer

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <ephor/state.hpp>
-
 #include <array>
 #include <cstdint>
+#include <ephor/state.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,7 +22,8 @@ std::optional<TraceId> trace_id_from(std::string_view hex);
 std::uint64_t hash_of(const TraceId& id);
 
 // Head sampling as in OpenTelemetry's consistent probability sampling: the low 56 bits of the trace
-// id are its randomness, so every sampler with the same rate keeps the same traces. `rate` in [0, 1].
+// id are its randomness, so every sampler with the same rate keeps the same traces. `rate` in [0,
+// 1].
 bool is_sampled(const TraceId& id, double rate);
 
 struct SpanFacts {

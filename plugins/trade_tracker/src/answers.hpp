@@ -3,9 +3,8 @@
 // Records and figures as the JSON of answers. No data is null.
 #pragma once
 
-#include <ephor/json.hpp>
-
 #include <cstddef>
+#include <ephor/json.hpp>
 
 #include "performance.hpp"
 #include "trade.hpp"

@@ -85,7 +85,8 @@ std::vector<EquityPoint> EquityCurve::sampled(std::size_t points_max) const {
   std::vector<EquityPoint> out;
   const std::size_t stretch_count = std::max<std::size_t>(1, points_max / 2);
   for (std::size_t stretch = 0; stretch < stretch_count; ++stretch) {
-    const auto begin = all.begin() + static_cast<std::ptrdiff_t>(all.size() * stretch / stretch_count);
+    const auto begin =
+        all.begin() + static_cast<std::ptrdiff_t>(all.size() * stretch / stretch_count);
     const auto end =
         all.begin() + static_cast<std::ptrdiff_t>(all.size() * (stretch + 1) / stretch_count);
     auto [low, high] = std::minmax_element(

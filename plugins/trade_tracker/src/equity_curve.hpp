@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Cumulative realised P&L by time of close. The latest points are held one by one, so late closes
-// and corrections fall into place; older ones are folded into a base (sum, peak, deepest drawdown and
-// a thinned curve) when the bound is reached. What arrives for the folded part is added to the base
-// and counted: totals stay exact, the shape before the fold does not change any more.
+// and corrections fall into place; older ones are folded into a base (sum, peak, deepest drawdown
+// and a thinned curve) when the bound is reached. What arrives for the folded part is added to the
+// base and counted: totals stay exact, the shape before the fold does not change any more.
 #pragma once
-
-#include <ephor/state.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <ephor/state.hpp>
 #include <optional>
 #include <vector>
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <ephor/state.hpp>
-
 #include <cmath>
 #include <cstddef>
+#include <ephor/state.hpp>
 #include <utility>
 #include <vector>
 

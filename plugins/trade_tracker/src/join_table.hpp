@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <ephor/state.hpp>
-
 #include <cstdint>
 #include <deque>
+#include <ephor/state.hpp>
 #include <map>
 #include <string>
 #include <string_view>
@@ -13,8 +12,8 @@
 
 namespace ephor::trade_tracker {
 
-// Ids that lead to others: which decision an execution or an order belongs to, and which trades wait
-// to learn it. Both sides are bounded, first in, first out; a trade that had to leave stays
+// Ids that lead to others: which decision an execution or an order belongs to, and which trades
+// wait to learn it. Both sides are bounded, first in, first out; a trade that had to leave stays
 // unjoined and is counted.
 class JoinTable {
  public:
@@ -46,8 +45,8 @@ class JoinTable {
 
   std::size_t bound_;
   std::unordered_map<std::uint64_t, std::string> decisions_;
-  std::deque<std::uint64_t> order_;            // keys of decisions_, oldest first
-  std::map<std::uint64_t, Waiting> waiting_;   // by ticket: oldest first
+  std::deque<std::uint64_t> order_;                      // keys of decisions_, oldest first
+  std::map<std::uint64_t, Waiting> waiting_;             // by ticket: oldest first
   std::multimap<std::uint64_t, std::uint64_t> tickets_;  // by key
   std::uint64_t next_ticket_ = 1;
   std::uint64_t given_up_ = 0;

@@ -4,9 +4,8 @@
 // more is known of it, so the totals always equal those of the trades as they stand.
 #pragma once
 
-#include <ephor/state.hpp>
-
 #include <cstdint>
+#include <ephor/state.hpp>
 #include <map>
 #include <optional>
 #include <string>

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <ephor/events.hpp>
 #include <ephor/json.hpp>
 #include <ephor/plugin.hpp>
 #include <ephor/state.hpp>
-
-#include <algorithm>
-#include <charconv>
-#include <cmath>
 
 #include "answers.hpp"
 #include "id_set.hpp"
@@ -64,24 +63,42 @@ std::string text_of(const LabelOrNumber& value) {
 TradeRecord trade_from(const simdjson::dom::object data, const Event& event) {
   TradeRecord trade;
   for (const auto& [key, value] : data) {
-    if (key == "trade_id") trade.trade_id = EventReader::text(value);
-    else if (key == "decision_id") trade.decision_id = EventReader::text(value);
-    else if (key == "execution_id") trade.execution_id = EventReader::text(value);
-    else if (key == "order_id") trade.order_id = EventReader::text(value);
-    else if (key == "symbol") trade.symbol = EventReader::text(value);
-    else if (key == "side") trade.side = normalise_side(EventReader::text(value));
-    else if (key == "status") trade.status = normalise_status(EventReader::text(value));
-    else if (key == "close_reason") trade.close_reason = EventReader::text(value);
-    else if (key == "regime") trade.regime = EventReader::text(value);
-    else if (key == "quantity" || key == "size") trade.quantity = amount(value);
-    else if (key == "price") trade.price = amount(value);
-    else if (key == "close_price") trade.close_price = amount(value);
-    else if (key == "pnl") trade.pnl = amount(value);
-    else if (key == "fees") trade.fees = amount(value);
-    else if (key == "slippage") trade.slippage = amount(value);
-    else if (key == "stop_loss") trade.stop_loss = amount(value);
-    else if (key == "take_profit") trade.take_profit = amount(value);
-    else if (key == "open_time") trade.open_ns = parse_time(EventReader::text(value));
+    if (key == "trade_id")
+      trade.trade_id = EventReader::text(value);
+    else if (key == "decision_id")
+      trade.decision_id = EventReader::text(value);
+    else if (key == "execution_id")
+      trade.execution_id = EventReader::text(value);
+    else if (key == "order_id")
+      trade.order_id = EventReader::text(value);
+    else if (key == "symbol")
+      trade.symbol = EventReader::text(value);
+    else if (key == "side")
+      trade.side = normalise_side(EventReader::text(value));
+    else if (key == "status")
+      trade.status = normalise_status(EventReader::text(value));
+    else if (key == "close_reason")
+      trade.close_reason = EventReader::text(value);
+    else if (key == "regime")
+      trade.regime = EventReader::text(value);
+    else if (key == "quantity" || key == "size")
+      trade.quantity = amount(value);
+    else if (key == "price")
+      trade.price = amount(value);
+    else if (key == "close_price")
+      trade.close_price = amount(value);
+    else if (key == "pnl")
+      trade.pnl = amount(value);
+    else if (key == "fees")
+      trade.fees = amount(value);
+    else if (key == "slippage")
+      trade.slippage = amount(value);
+    else if (key == "stop_loss")
+      trade.stop_loss = amount(value);
+    else if (key == "take_profit")
+      trade.take_profit = amount(value);
+    else if (key == "open_time")
+      trade.open_ns = parse_time(EventReader::text(value));
     else if (key == "close_time" || key == "close_timestamp") {
       trade.close_ns = parse_time(EventReader::text(value));
     }
@@ -146,8 +163,8 @@ class TradeTracker final : public Plugin {
   }
 
   void start() override {
-    host_.subscribe({"ephor.trade", "ephor.ensemble_decision", "ephor.order", "ephor.fill",
-                     "ephor.outcome"});
+    host_.subscribe(
+        {"ephor.trade", "ephor.ensemble_decision", "ephor.order", "ephor.fill", "ephor.outcome"});
   }
 
   void on_events(std::span<const Event> events) override {
@@ -181,15 +198,15 @@ class TradeTracker final : public Plugin {
     std::size_t trade_count = 0;
     std::size_t decision_count = 0;
     const bool is_read = version == kStateVersion && read_state(state, [&](StateReader& in) {
-      trade_count = static_cast<std::size_t>(in.varint());
-      decision_count = static_cast<std::size_t>(in.varint());
-      unreadable_ = in.varint();
-      orders_ = in.varint();
-      fills_ = in.varint();
-      fill_fees_.read(in);
-      joins_.read(in);
-      performance_.read(in);
-    });
+                           trade_count = static_cast<std::size_t>(in.varint());
+                           decision_count = static_cast<std::size_t>(in.varint());
+                           unreadable_ = in.varint();
+                           orders_ = in.varint();
+                           fills_ = in.varint();
+                           fill_fees_.read(in);
+                           joins_.read(in);
+                           performance_.read(in);
+                         });
     return is_read && load_ids(trade_count, decision_count);
   }
 
@@ -199,8 +216,7 @@ class TradeTracker final : public Plugin {
   // One bad event must not cost the rest of its slice.
   void count_failure(const Error& failure) {
     ++unreadable_;
-    const bool is_bad_event =
-        failure.code() == EPHOR_INVALID || failure.code() == EPHOR_NOT_FOUND;
+    const bool is_bad_event = failure.code() == EPHOR_INVALID || failure.code() == EPHOR_NOT_FOUND;
     if (is_bad_event) return;
     host_.log(EPHOR_LOG_ERROR, failure.what());
     host_.report_health(EPHOR_HEALTH_DEGRADED, failure.what());
@@ -251,12 +267,18 @@ class TradeTracker final : public Plugin {
     LabelOrNumber final_decision;
     LabelOrNumber primary;
     for (const auto& [name, value] : data) {
-      if (name == "decision_id") news.decision_id = EventReader::text(value);
-      else if (name == "ensemble_id") news.ensemble_id = EventReader::text(value);
-      else if (name == "symbol") news.symbol = EventReader::text(value);
-      else if (name == "regime") news.regime = EventReader::text(value);
-      else if (name == "final_decision") final_decision = EventReader::label_or_number(value);
-      else if (name == "primary_prediction") primary = EventReader::label_or_number(value);
+      if (name == "decision_id")
+        news.decision_id = EventReader::text(value);
+      else if (name == "ensemble_id")
+        news.ensemble_id = EventReader::text(value);
+      else if (name == "symbol")
+        news.symbol = EventReader::text(value);
+      else if (name == "regime")
+        news.regime = EventReader::text(value);
+      else if (name == "final_decision")
+        final_decision = EventReader::label_or_number(value);
+      else if (name == "primary_prediction")
+        primary = EventReader::label_or_number(value);
     }
     if (news.decision_id.empty()) throw Error(EPHOR_INVALID, "a decision without decision_id");
     news.final_decision = text_of(final_decision.has_value() ? final_decision : primary);
@@ -294,10 +316,14 @@ class TradeTracker final : public Plugin {
     std::string_view order_id;
     std::optional<double> fee;
     for (const auto& [name, value] : data) {
-      if (name == "decision_id") decision_id = EventReader::text(value);
-      else if (name == "execution_id") execution_id = EventReader::text(value);
-      else if (name == "order_id") order_id = EventReader::text(value);
-      else if (name == "fee") fee = amount(value);
+      if (name == "decision_id")
+        decision_id = EventReader::text(value);
+      else if (name == "execution_id")
+        execution_id = EventReader::text(value);
+      else if (name == "order_id")
+        order_id = EventReader::text(value);
+      else if (name == "fee")
+        fee = amount(value);
     }
     if (event.topic == fill_topic_) {
       ++fills_;
@@ -362,8 +388,7 @@ class TradeTracker final : public Plugin {
       return;
     }
     if (!trade.decision_regime.empty()) return;
-    const DecisionRecord* decision =
-        find_decision(hash64(trade.decision_id), trade.decision_id);
+    const DecisionRecord* decision = find_decision(hash64(trade.decision_id), trade.decision_id);
     if (decision != nullptr && !decision->regime.empty()) {
       trade.decision_regime = decision->regime;
     } else if (trade.regime.empty()) {
@@ -403,10 +428,9 @@ class TradeTracker final : public Plugin {
   }
   std::optional<DecisionRecord> select_decision(std::string_view id) const {
     std::optional<DecisionRecord> found;
-    host_.select("SELECT " + std::string(kDecisionColumns) +
-                     " FROM trade_decisions WHERE decision_id = ?",
-                 {Cell::text(id)},
-                 [&](std::span<const ephor_cell> cells) { found = decision_of(cells); });
+    host_.select(
+        "SELECT " + std::string(kDecisionColumns) + " FROM trade_decisions WHERE decision_id = ?",
+        {Cell::text(id)}, [&](std::span<const ephor_cell> cells) { found = decision_of(cells); });
     return found;
   }
 
@@ -471,8 +495,7 @@ class TradeTracker final : public Plugin {
     TradeFilter filter;
     filter.status = normalise_status(request_text(request, "status"));
     filter.symbol = request_text(request, "symbol");
-    filter.before =
-        static_cast<std::uint64_t>(request_integer(request, "cursor", 0, 0, INT64_MAX));
+    filter.before = static_cast<std::uint64_t>(request_integer(request, "cursor", 0, 0, INT64_MAX));
     std::vector<TradeRecord> found = trades_in_memory(filter, limit + 1);
     // What is in memory is newer than its row; the table is asked only for what is not.
     if (trades_.size() < trade_ids_.size()) add_stored_trades(filter, limit + 1, found);
@@ -494,10 +517,9 @@ class TradeTracker final : public Plugin {
       if (filter.accepts(trade)) wanted.push_back(&trade);
     });
     const std::size_t count = std::min(limit, wanted.size());
-    std::partial_sort(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(count),
-                      wanted.end(), [](const TradeRecord* a, const TradeRecord* b) {
-                        return a->sequence > b->sequence;
-                      });
+    std::partial_sort(
+        wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(count), wanted.end(),
+        [](const TradeRecord* a, const TradeRecord* b) { return a->sequence > b->sequence; });
     std::vector<TradeRecord> found;
     for (std::size_t i = 0; i < count; ++i) found.push_back(*wanted[i]);
     return found;
@@ -508,23 +530,22 @@ class TradeTracker final : public Plugin {
     const std::string sql = "SELECT " + std::string(kTradeColumns) +
                             " FROM trades WHERE first_sequence < ? AND (? = '' OR status = ?) "
                             "AND (? = '' OR symbol = ?) ORDER BY first_sequence DESC LIMIT ?";
-    std::int64_t before =
-        filter.before == 0 ? INT64_MAX : static_cast<std::int64_t>(filter.before);
+    std::int64_t before = filter.before == 0 ? INT64_MAX : static_cast<std::int64_t>(filter.before);
     std::size_t stored = 0;
     for (std::int64_t rows = kPageRows; rows == kPageRows && stored < limit;) {
       rows = 0;
-      host_.select(sql,
-                   {Cell::integer_value(before), Cell::text(filter.status),
-                    Cell::text(filter.status), Cell::text(filter.symbol),
-                    Cell::text(filter.symbol), Cell::integer_value(kPageRows)},
-                   [&](std::span<const ephor_cell> cells) {
-                     TradeRecord trade = trade_of(cells);
-                     ++rows;
-                     before = static_cast<std::int64_t>(trade.sequence);
-                     if (trades_.find(hash64(trade.trade_id)) != nullptr) return;
-                     ++stored;
-                     found.push_back(std::move(trade));
-                   });
+      host_.select(
+          sql,
+          {Cell::integer_value(before), Cell::text(filter.status), Cell::text(filter.status),
+           Cell::text(filter.symbol), Cell::text(filter.symbol), Cell::integer_value(kPageRows)},
+          [&](std::span<const ephor_cell> cells) {
+            TradeRecord trade = trade_of(cells);
+            ++rows;
+            before = static_cast<std::int64_t>(trade.sequence);
+            if (trades_.find(hash64(trade.trade_id)) != nullptr) return;
+            ++stored;
+            found.push_back(std::move(trade));
+          });
     }
   }
 
@@ -551,8 +572,7 @@ class TradeTracker final : public Plugin {
 
   std::string answer_performance(std::string_view text) const {
     const Json request = parse_json(text, "request");
-    const auto points =
-        static_cast<std::size_t>(request_integer(request, "points", 200, 2, 5000));
+    const auto points = static_cast<std::size_t>(request_integer(request, "points", 200, 2, 5000));
     Json out = performance_json(performance_, points);
     out["decisions"] = decision_ids_.size();
     out["orders"] = orders_;

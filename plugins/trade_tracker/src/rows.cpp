@@ -94,7 +94,8 @@ const std::string_view kTablesJson = R"({"version": 1, "tables": [
     {"name": "ids", "type": "blob"}]}]})";
 
 const std::string_view kTradeColumns =
-    "trade_id, decision_id, execution_id, order_id, correlation_id, symbol, side, status, quantity, "
+    "trade_id, decision_id, execution_id, order_id, correlation_id, symbol, side, status, "
+    "quantity, "
     "price, close_price, open_time, close_time, reported_pnl, fees, slippage, stop_loss, "
     "take_profit, close_reason, trade_regime, decision_regime, updated_time, first_sequence";
 
@@ -107,16 +108,32 @@ void upsert(const Rows& rows, const TradeRecord& trade) {
   const std::string close_time = time_text(trade.close_ns);
   const std::string reason_group = normalise_reason(trade.close_reason);
   const std::string updated_time = format_time(trade.updated_ns);
-  rows.upsert("trades",
-              {cell(trade.trade_id), cell(trade.decision_id), cell(trade.execution_id),
-               cell(trade.order_id), cell(trade.correlation_id), cell(trade.symbol),
-               cell(trade.side), cell(trade.status), cell(trade.quantity), cell(trade.price),
-               cell(trade.close_price), cell(open_time), cell(close_time),
-               cell(realised_pnl(trade)), cell(trade.pnl), cell(trade.fees), cell(trade.slippage),
-               cell(trade.stop_loss), cell(trade.take_profit), cell(trade.close_reason),
-               cell(reason_group), cell(trade.known_regime()), cell(trade.regime),
-               cell(trade.decision_regime), cell(updated_time),
-               Cell::integer_value(static_cast<std::int64_t>(trade.sequence))});
+  rows.upsert("trades", {cell(trade.trade_id),
+                         cell(trade.decision_id),
+                         cell(trade.execution_id),
+                         cell(trade.order_id),
+                         cell(trade.correlation_id),
+                         cell(trade.symbol),
+                         cell(trade.side),
+                         cell(trade.status),
+                         cell(trade.quantity),
+                         cell(trade.price),
+                         cell(trade.close_price),
+                         cell(open_time),
+                         cell(close_time),
+                         cell(realised_pnl(trade)),
+                         cell(trade.pnl),
+                         cell(trade.fees),
+                         cell(trade.slippage),
+                         cell(trade.stop_loss),
+                         cell(trade.take_profit),
+                         cell(trade.close_reason),
+                         cell(reason_group),
+                         cell(trade.known_regime()),
+                         cell(trade.regime),
+                         cell(trade.decision_regime),
+                         cell(updated_time),
+                         Cell::integer_value(static_cast<std::int64_t>(trade.sequence))});
 }
 
 void upsert(const Rows& rows, const DecisionRecord& decision) {
@@ -157,10 +174,10 @@ TradeRecord trade_of(std::span<const ephor_cell> cells) {
 DecisionRecord decision_of(std::span<const ephor_cell> cells) {
   RowReader row(cells);
   DecisionRecord decision;
-  for (const auto field : {&DecisionRecord::decision_id, &DecisionRecord::ensemble_id,
-                           &DecisionRecord::symbol, &DecisionRecord::regime,
-                           &DecisionRecord::final_decision, &DecisionRecord::correlation_id,
-                           &DecisionRecord::actual}) {
+  for (const auto field :
+       {&DecisionRecord::decision_id, &DecisionRecord::ensemble_id, &DecisionRecord::symbol,
+        &DecisionRecord::regime, &DecisionRecord::final_decision, &DecisionRecord::correlation_id,
+        &DecisionRecord::actual}) {
     decision.*field = row.text();
   }
   decision.realised_return = row.number();

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <ephor/plugin.hpp>
-
 #include <optional>
 #include <span>
 #include <string>

@@ -23,13 +23,12 @@ void take(std::optional<Value>& field, const std::optional<Value>& news, bool is
 void merge(TradeRecord& trade, const TradeRecord& news) {
   const int stage = stage_of(trade.status);
   const int news_stage = stage_of(news.status);
-  const bool is_believed =
-      trade.status.empty() ||
-      std::tie(news_stage, news.updated_ns) >= std::tie(stage, trade.updated_ns);
-  const auto take_text = [&](std::string TradeRecord::* field) {
+  const bool is_believed = trade.status.empty() || std::tie(news_stage, news.updated_ns) >=
+                                                       std::tie(stage, trade.updated_ns);
+  const auto take_text = [&](std::string TradeRecord::*field) {
     take(trade.*field, news.*field, is_believed);
   };
-  const auto take_number = [&](std::optional<double> TradeRecord::* field) {
+  const auto take_number = [&](std::optional<double> TradeRecord::*field) {
     take(trade.*field, news.*field, is_believed);
   };
   for (const auto field :

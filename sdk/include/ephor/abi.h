@@ -143,8 +143,8 @@ typedef struct ephor_host {
    * table lives as long as the instance. */
   const void *(*get_extension)(void *context, ephor_view id);
 
-  /* [control] From create to the return of start; one subscription per instance. Its events come
-   * in log order through on_events. */
+  /* [control] From create to the return of start (of a source: only in create); one subscription
+   * per instance. Its events come in log order through on_events. */
   ephor_status (*subscribe)(void *context, const ephor_subscription *subscription,
                             ephor_error *error);
 

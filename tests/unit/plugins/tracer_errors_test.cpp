@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "error_groups.hpp"
-
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "error_groups.hpp"
 #include "support/catch.hpp"
 
 using namespace ephor::tracer;

@@ -78,8 +78,9 @@ std::string lines_of(int traces, int first = 0) {
     const int span = trace * 3;
     const std::int64_t at = trace * 1'000'000'000LL;
     lines += span_line(span + 1, trace, std::to_string(span), "analyst", at + 10, at + 400'000);
-    lines += span_line(span + 2, trace, std::to_string(span), "tactician", at + 400'000, at + 900'000,
-                       trace % 5 == 0 ? "timeout after " + std::to_string(trace) + " ms" : "");
+    lines +=
+        span_line(span + 2, trace, std::to_string(span), "tactician", at + 400'000, at + 900'000,
+                  trace % 5 == 0 ? "timeout after " + std::to_string(trace) + " ms" : "");
     lines += span_line(span, trace, "", "ares", at, at + 1'000'000);
   }
   return lines;
@@ -157,18 +158,15 @@ TEST_CASE("tracer: the story of a correlation id follows decision, order and tra
   tracer.host.deliver(event_line("d", "ephor.ensemble_decision",
                                  {{"decision_id", "dec-1"}, {"ensemble_id", "e"}}, "corr-0"));
   // None of these knows the correlation id.
-  tracer.host.deliver(event_line("f", "ephor.fill",
-                                 {{"order_id", "ord-1"},
-                                  {"execution_id", "ex-1"},
-                                  {"decision_id", "dec-1"},
-                                  {"price", 1}}));
+  tracer.host.deliver(event_line(
+      "f", "ephor.fill",
+      {{"order_id", "ord-1"}, {"execution_id", "ex-1"}, {"decision_id", "dec-1"}, {"price", 1}}));
   tracer.host.deliver(event_line(
       "t1", "ephor.trade",
       {{"trade_id", "tr-1"}, {"execution_id", "ex-1"}, {"status", "open"}, {"symbol", "X"}}));
-  tracer.host.deliver(event_line("t2", "ephor.trade",
-                                 {{"trade_id", "tr-1"}, {"status", "closed"}, {"pnl", 1.5}}));
   tracer.host.deliver(
-      event_line("t3", "ephor.trade", {{"trade_id", "tr-2"}, {"status", "open"}}));
+      event_line("t2", "ephor.trade", {{"trade_id", "tr-1"}, {"status", "closed"}, {"pnl", 1.5}}));
+  tracer.host.deliver(event_line("t3", "ephor.trade", {{"trade_id", "tr-2"}, {"status", "open"}}));
   const Json story = tracer.get("/api/tracing/correlation/corr-0");
   REQUIRE(story["over"]["events"] == 7);
   REQUIRE(story["decision"]["data"]["decision_id"] == "dec-1");
@@ -237,7 +235,8 @@ TEST_CASE("tracer: late spans of an evicted correlation id go on from its row", 
     tracer->host.deliver(lines_of(40));
     tracer->host.save();
     tracer->host.save();
-    tracer->host.deliver(span_line(900, 3, "9", "supervisor", 3'000'000'000, 3'002'000'000, "late"));
+    tracer->host.deliver(
+        span_line(900, 3, "9", "supervisor", 3'000'000'000, 3'002'000'000, "late"));
     tracer->host.save();
   }
   REQUIRE(small.select_count > 0);
@@ -274,7 +273,7 @@ TEST_CASE("tracer: killed anywhere, the answers are those of an unbroken run", "
 
 TEST_CASE("tracer: an unreadable state is refused, never fatal", "[unit][tracing]") {
   Tracer tracer;
-  tracer.host.deliver(lines_of(20));
+  tracer.host.deliver(lines_of(25));
   tracer.host.save();
   const std::string state = tracer.host.saved_state();
   const std::vector<std::string> expected = all_answers(tracer);
@@ -357,8 +356,9 @@ TEST_CASE("tracer: the recorded session, against an independent count", "[unit][
     REQUIRE(row["errors"] == operation.errors);
     for (const auto& [name, q] : {std::pair("p50_ms", 0.5), {"p95_ms", 0.95}, {"p99_ms", 0.99}}) {
       const double exact_ms =
-          static_cast<double>(sorted[static_cast<std::size_t>(
-              q * static_cast<double>(sorted.size() - 1))]) / 1e6;
+          static_cast<double>(
+              sorted[static_cast<std::size_t>(q * static_cast<double>(sorted.size() - 1))]) /
+          1e6;
       REQUIRE(std::abs(row[name].get<double>() - exact_ms) <= 0.01001 * exact_ms);
     }
   }
@@ -378,9 +378,9 @@ TEST_CASE("tracer: the recorded session, against an independent count", "[unit][
   const auto ms = [](auto duration) {
     return std::chrono::duration<double, std::milli>(duration).count();
   };
-  std::cout << "tracer on the session: deliver (fake host included) " << ms(spent) << " ms, first save "
-            << ms(first_save) << " ms, second save " << ms(second_save) << " ms, state "
-            << tracer.host.saved_state().size() / 1024 << " KiB\n";
+  std::cout << "tracer on the session: deliver (fake host included) " << ms(spent)
+            << " ms, first save " << ms(first_save) << " ms, second save " << ms(second_save)
+            << " ms, state " << tracer.host.saved_state().size() / 1024 << " KiB\n";
   REQUIRE(tracer.host.rows("correlation_tracking").size() == 10'666);
   REQUIRE(tracer.host.crash());
   REQUIRE(tracer.host.ask("tracer.summary") == summary.dump());

@@ -41,7 +41,10 @@ CorrelationRecord record_of_calls(const std::vector<Call>& calls) {
 }
 
 StoryEvent story_event(std::uint64_t sequence, std::int64_t time_ns, std::string topic, Json data) {
-  return {sequence, time_ns, topic, "correlation_id",
+  return {sequence,
+          time_ns,
+          topic,
+          "correlation_id",
           {{"specversion", "1.0"},
            {"id", "e" + std::to_string(sequence)},
            {"source", "s"},
@@ -144,10 +147,10 @@ TEST_CASE("ledger: only what is certainly saved leaves memory", "[unit][tracing]
 
 TEST_CASE("story: parts of one decision come together in time order", "[unit][tracing]") {
   std::vector<StoryEvent> events;
-  events.push_back(story_event(9, 900, "ephor.trade",
-                               {{"trade_id", "t1"}, {"status", "closed"}, {"pnl", 2.5}}));
-  events.push_back(story_event(
-      3, 300, "ephor.trade", {{"trade_id", "t1"}, {"status", "open"}, {"decision_id", "d1"}}));
+  events.push_back(
+      story_event(9, 900, "ephor.trade", {{"trade_id", "t1"}, {"status", "closed"}, {"pnl", 2.5}}));
+  events.push_back(story_event(3, 300, "ephor.trade",
+                               {{"trade_id", "t1"}, {"status", "open"}, {"decision_id", "d1"}}));
   events.push_back(story_event(2, 200, "ephor.ensemble_decision", {{"decision_id", "d1"}}));
   events.push_back(story_event(1, 100, "ephor.span",
                                {{"trace_id", "aa"},

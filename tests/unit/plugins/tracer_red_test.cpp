@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "red_table.hpp"
-
 #include <algorithm>
 #include <map>
 #include <random>
@@ -8,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "red_table.hpp"
 #include "support/catch.hpp"
 
 namespace {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Answers the few SELECTs of our plugins over the rows a fake host has committed: a select list, one
-// table, optional conditions "column = ?" and "column < ?" joined by AND, (? = '' OR column = ?),
-// ORDER BY and LIMIT. No SQL engine: just enough to give back what was saved.
+// Answers the few SELECTs of our plugins over the rows a fake host has committed: a select list,
+// one table, optional conditions "column = ?" and "column < ?" joined by AND, (? = '' OR column =
+// ?), ORDER BY and LIMIT. No SQL engine: just enough to give back what was saved.
 #pragma once
 
 #include <algorithm>
@@ -29,7 +29,8 @@ inline std::vector<std::vector<StoredCell>> select_rows(const FakeHost& host, st
   const std::string text(sql);
   std::smatch parts;
   static const std::regex kShape(
-      "SELECT (.*) FROM ([a-z_]+)(?: WHERE (.*?))?(?: ORDER BY ([a-z_, ]+?)( DESC)?)?( LIMIT \\?)?");
+      "SELECT (.*) FROM ([a-z_]+)(?: WHERE (.*?))?(?: ORDER BY ([a-z_, ]+?)( DESC)?)?( LIMIT "
+      "\\?)?");
   if (!std::regex_match(text, parts, kShape)) throw Error(EPHOR_UNSUPPORTED, "test SQL: " + text);
   std::vector<StoredRow> rows = host.rows(parts[2].str());
   const std::string where = parts[3].str();

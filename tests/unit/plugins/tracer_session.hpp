@@ -4,9 +4,8 @@
 #pragma once
 
 #include <dlfcn.h>
-#include <zlib.h>
-
 #include <ephor/abi.h>
+#include <zlib.h>
 
 #include <filesystem>
 #include <memory>

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "sketch.hpp"
-
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -9,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "sketch.hpp"
 #include "support/catch.hpp"
 
 namespace {
@@ -27,8 +26,7 @@ struct Distribution {
 std::vector<Distribution> distributions() {
   return {
       {"uniform", [](auto& random) { return std::uniform_real_distribution(1.0, 1e6)(random); }},
-      {"lognormal",
-       [](auto& random) { return std::lognormal_distribution(14.0, 2.0)(random); }},
+      {"lognormal", [](auto& random) { return std::lognormal_distribution(14.0, 2.0)(random); }},
       // Pareto with a tail of 1, as latencies may have; by inversion.
       {"pareto",
        [](auto& random) {
@@ -92,7 +90,8 @@ TEST_CASE("sketch: a bound on bins costs the low end only", "[unit][tracing]") {
   // 400 bins reach 8 nats down from the maximum, which is far below the median here (sigma 2).
   Sketch sketch(400);
   std::vector<double> values;
-  for (int i = 0; i < 100'000; ++i) values.push_back(std::lognormal_distribution(10.0, 2.0)(random));
+  for (int i = 0; i < 100'000; ++i)
+    values.push_back(std::lognormal_distribution(10.0, 2.0)(random));
   for (const double value : values) sketch.add(value);
   std::sort(values.begin(), values.end());
   REQUIRE(sketch.bin_count() == 400);
@@ -106,7 +105,8 @@ TEST_CASE("sketch: a bound on bins costs the low end only", "[unit][tracing]") {
 TEST_CASE("sketch: zero and odd values have a place", "[unit][tracing]") {
   Sketch sketch;
   REQUIRE_FALSE(sketch.quantile(0.5).has_value());
-  for (const double value : {0.0, -1.0, std::numeric_limits<double>::quiet_NaN()}) sketch.add(value);
+  for (const double value : {0.0, -1.0, std::numeric_limits<double>::quiet_NaN()})
+    sketch.add(value);
   sketch.add(std::numeric_limits<double>::infinity());
   REQUIRE(sketch.count() == 4);
   REQUIRE(*sketch.quantile(0.5) == 0.0);

@@ -198,9 +198,9 @@ TEST_CASE("span tree: children, self time and the critical path", "[unit][tracin
 }
 
 TEST_CASE("span tree: orphans, duplicates and loops do no harm", "[unit][tracing]") {
-  const SpanTree tree = build_span_tree(
-      {record("x", "gone", 5, 6), record("r", "", 0, 10), record("r", "", 0, 11),
-       record("l1", "l2", 1, 2), record("l2", "l1", 3, 4), record("self", "self", 7, 8)});
+  const SpanTree tree = build_span_tree({record("x", "gone", 5, 6), record("r", "", 0, 10),
+                                         record("r", "", 0, 11), record("l1", "l2", 1, 2),
+                                         record("l2", "l1", 3, 4), record("self", "self", 7, 8)});
   REQUIRE(tree.nodes.size() == 5);
   REQUIRE(tree.duplicate_count == 1);
   REQUIRE(tree.orphan_count == 1);
@@ -216,7 +216,8 @@ TEST_CASE("span tree: depth is not limited by the stack", "[unit][tracing]") {
   std::vector<SpanRecord> spans;
   constexpr int kDepth = 200'000;
   for (int i = 0; i < kDepth; ++i) {
-    spans.push_back(record(std::to_string(i), i == 0 ? "" : std::to_string(i - 1), i, 1'000'000 - i));
+    spans.push_back(
+        record(std::to_string(i), i == 0 ? "" : std::to_string(i - 1), i, 1'000'000 - i));
   }
   const SpanTree tree = build_span_tree(std::move(spans));
   REQUIRE(node(tree, std::to_string(kDepth - 1)).depth == kDepth - 1);

@@ -79,8 +79,7 @@ TEST_CASE("words: sides, statuses and reasons have one spelling", "[unit][tradin
   REQUIRE(stage_of("pending") < stage_of("open"));
   REQUIRE(stage_of("open") < stage_of("cancelled"));
   REQUIRE(stage_of("cancelled") < stage_of("closed"));
-  REQUIRE(normalise_reason("Hard stop-loss triggered at -2.45") ==
-          "Hard stop-loss triggered at #");
+  REQUIRE(normalise_reason("Hard stop-loss triggered at -2.45") == "Hard stop-loss triggered at #");
   REQUIRE(normalise_reason("Analyst confidence 0.65 < 0.4") == "Analyst confidence # < #");
   REQUIRE(normalise_reason("TAKE_PROFIT") == "TAKE_PROFIT");
   REQUIRE(normalise_reason("crossed ema20  in 1,250 s") == "crossed ema20 in # s");

@@ -39,8 +39,9 @@ struct Tracker {
 std::string event_line(const std::string& type, const Json& data, std::int64_t time_ns = 1,
                        const std::string& correlation = {}) {
   static int number = 0;
-  Json event{{"specversion", "1.0"}, {"id", std::to_string(++number)}, {"source", "test"},
-             {"type", type},         {"data", data},                   {"time", rfc3339(time_ns)}};
+  Json event{{"specversion", "1.0"}, {"id", std::to_string(++number)},
+             {"source", "test"},     {"type", type},
+             {"data", data},         {"time", rfc3339(time_ns)}};
   if (!correlation.empty()) event["correlationid"] = correlation;
   return event.dump() + "\n";
 }
@@ -89,8 +90,8 @@ std::vector<std::string> session_of_40() {
     lines.push_back(decision(number));
     lines.push_back(opened(number));
     lines.push_back(closed(number));
-    lines.push_back(event_line(
-        "ephor.outcome", {{"decision_id", "d" + std::to_string(number)}, {"actual", 1}}));
+    lines.push_back(event_line("ephor.outcome",
+                               {{"decision_id", "d" + std::to_string(number)}, {"actual", 1}}));
   }
   return lines;
 }
@@ -182,10 +183,9 @@ TEST_CASE("trade_tracker: a corrected close replaces the first", "[unit][trading
   REQUIRE(tracker.summary()["trades_closed"] == 1);
 }
 
-TEST_CASE("trade_tracker: a trade finds its decision over execution and order",
-          "[unit][trading]") {
-  const std::string order = event_line(
-      "ephor.order", {{"order_id", "o1"}, {"decision_id", "d2"}, {"status", "pending"}});
+TEST_CASE("trade_tracker: a trade finds its decision over execution and order", "[unit][trading]") {
+  const std::string order =
+      event_line("ephor.order", {{"order_id", "o1"}, {"decision_id", "d2"}, {"status", "pending"}});
   const std::string fill =
       event_line("ephor.fill", {{"order_id", "o1"}, {"execution_id", "x1"}, {"fee", 0.5}});
   Json data = trade("t9", "open");
@@ -266,17 +266,16 @@ TEST_CASE("trade_tracker: an unreadable state is refused, never fatal", "[unit][
   REQUIRE(all_answers(tracker) == expected);
 }
 
-TEST_CASE("trade_tracker: the recorded session, against its truth file",
-          "[unit][trading][data]") {
+TEST_CASE("trade_tracker: the recorded session, against its truth file", "[unit][trading][data]") {
   const auto path = shared_data("session/btc.ndjson.gz");
   const auto truth_path = shared_data("session/btc.truth.json");
   if (!path || !truth_path) return;
   std::set<std::string> ids;
   std::string lines;
   for_each_line(*path, [&](std::string_view line) {
-    const bool is_wanted = line.find("\"type\":\"ephor.trade\"") != std::string_view::npos ||
-                           line.find("\"type\":\"ephor.ensemble_decision\"") !=
-                               std::string_view::npos;
+    const bool is_wanted =
+        line.find("\"type\":\"ephor.trade\"") != std::string_view::npos ||
+        line.find("\"type\":\"ephor.ensemble_decision\"") != std::string_view::npos;
     if (!is_wanted) return;
     const Json event = Json::parse(line);
     if (ids.insert(event["source"].get<std::string>() + "\n" + event["id"].get<std::string>())
@@ -296,8 +295,8 @@ TEST_CASE("trade_tracker: the recorded session, against its truth file",
   const auto ms = [](auto duration) {
     return std::chrono::duration<double, std::milli>(duration).count();
   };
-  std::cout << "trade_tracker on the session: deliver (fake host included) " << ms(delivered - begin)
-            << " ms, save " << ms(saved - delivered) << " ms, state "
+  std::cout << "trade_tracker on the session: deliver (fake host included) "
+            << ms(delivered - begin) << " ms, save " << ms(saved - delivered) << " ms, state "
             << tracker.host.saved_state().size() / 1024 << " KiB\n";
   const Json summary = tracker.summary();
   REQUIRE(summary["decisions"] == truth["events_by_type"]["ephor.ensemble_decision"]);
