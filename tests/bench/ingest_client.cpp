@@ -167,26 +167,14 @@ std::vector<Body> bodies_from(const Arguments& arguments) {
 
 class Connection {
  public:
-  Connection(const std::string& host, const std::string& port) {
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* found = nullptr;
-    if (getaddrinfo(host.c_str(), port.c_str(), &hints, &found) != 0) {
-      throw std::runtime_error(host + ": no such host");
-    }
-    socket_ = ::socket(found->ai_family, SOCK_STREAM, 0);
-    const bool is_connected = ::connect(socket_, found->ai_addr, found->ai_addrlen) == 0;
-    freeaddrinfo(found);
-    if (!is_connected) throw std::runtime_error("cannot connect to " + host + ":" + port);
-    const int on = 1;
-    ::setsockopt(socket_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  }
-  ~Connection() { ::close(socket_); }
+  Connection(const std::string& host, const std::string& port) : host_(host), port_(port) {}
+  ~Connection() { close(); }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
   // Sends one request and reads its answer's body. Returns the status.
   int exchange(std::string_view request, std::string& body) {
+    if (socket_ < 0) connect();
     while (!request.empty()) {
       const ssize_t sent = ::send(socket_, request.data(), request.size(), MSG_NOSIGNAL);
       if (sent <= 0) throw std::runtime_error("the server closed the connection");
@@ -201,16 +189,38 @@ class Connection {
     while (received_.size() < head_end + 4 + length) receive();
     body = received_.substr(head_end + 4, length);
     received_.erase(0, head_end + 4 + length);
+    if (head.find("Connection: close") != std::string::npos) close();
     return std::atoi(head.c_str() + 9);
   }
 
  private:
+  void connect() {
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    if (getaddrinfo(host_.c_str(), port_.c_str(), &hints, &found) != 0) {
+      throw std::runtime_error(host_ + ": no such host");
+    }
+    socket_ = ::socket(found->ai_family, SOCK_STREAM, 0);
+    const bool is_connected = ::connect(socket_, found->ai_addr, found->ai_addrlen) == 0;
+    freeaddrinfo(found);
+    if (!is_connected) throw std::runtime_error("cannot connect to " + host_ + ":" + port_);
+    const int on = 1;
+    ::setsockopt(socket_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
+  void close() {
+    if (socket_ >= 0) ::close(socket_);
+    socket_ = -1;
+    received_.clear();
+  }
   void receive() {
     char piece[16 * 1024];
     const ssize_t got = ::recv(socket_, piece, sizeof piece, 0);
     if (got <= 0) throw std::runtime_error("the server closed the connection");
     received_.append(piece, static_cast<std::size_t>(got));
   }
+  const std::string host_;
+  const std::string port_;
   int socket_ = -1;
   std::string received_;
 };

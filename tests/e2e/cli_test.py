@@ -62,7 +62,7 @@ class Asking(TestCase):
         self.assertIn("no.such", cli("query", "no.such", "--config", CONFIG, "--data-dir", host.data_dir,
                                      code=None).stderr)
         cli("query", "tracer.summary", "[1]", "--config", CONFIG, "--data-dir", host.data_dir, code=2)
-        # Without a checkpoint in between: what is not saved yet is read from the journal.
+        # What was not saved yet is read from the journal.
         host.kill()
         for name in QUERIES:
             self.assertEqual(host.query(name), live[name], f"{name} after a kill")

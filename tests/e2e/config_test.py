@@ -97,7 +97,7 @@ plugins:
         environment = {key: value for key, value in os.environ.items() if key != "EPHOR_E2E_NONE"}
         file = self.write("env.yaml", 'database: {url: "${EPHOR_E2E_NONE}"}\n')
         done = cli("check", "--config", file, code=2, env=environment)
-        self.assertIn(f"{file}:1:12", done.stderr)
+        self.assertRegex(done.stderr, re.escape(str(file)) + r":1:(12|17) database\.url: ")
         self.assertIn("EPHOR_E2E_NONE", done.stderr)
         cli("check", "--config", file, env={**environment, "EPHOR_E2E_NONE": "sqlite:"})
         file = self.write("leak.yaml", 'database: {url: "${EPHOR_E2E_SECRET}"}\n')
@@ -126,8 +126,6 @@ class Shipped(TestCase):
     def test_json_twins_say_the_same(self):
         for yaml in sorted((ROOT / "config").glob("*.yaml")):
             twin = json.loads(yaml.with_suffix(".json").read_text())
-            # The YAML file with every leaf of its twin set once more must be as good, and the same
-            # number of instances; the leaves themselves are compared as they stand in the text.
             self.assertEqual(cli("check", "--config", yaml).stdout.split(";")[1],
                              cli("check", "--config", yaml.with_suffix(".json")).stdout.split(";")[1])
             self.assertEqual(parse_simple_yaml(yaml.read_text()), twin, yaml.name)
@@ -155,7 +153,8 @@ def parse_simple_yaml(text):
     mappings of one line, comments, plain and double-quoted scalars. Written apart from the loader."""
     lines = []
     for raw in text.splitlines():
-        line = re.sub(r"(^|\s)#.*$", "", raw) if '"' not in raw or "#" not in raw else raw
+        line = re.sub(r"(^|\s\s)#.*$", "", raw.rstrip()) if "#" in raw else raw.rstrip()
+        line = "" if line.lstrip().startswith("#") else line
         if line.strip():
             lines.append((len(line) - len(line.lstrip()), line.strip()))
 
@@ -219,7 +218,7 @@ class Running(TestCase):
         self.assertLess(time.monotonic() - began, 5)
         idle.close()
         self.assertFalse((host.data_dir / "control.sock").exists())
-        with host.start():
+        with host:
             self.assertEqual(host.post_all(lines)["duplicate"], 20000)
 
     def test_sigint_stops_too(self):

@@ -37,13 +37,13 @@ CANONICAL = {
 class Interrupted:
     """Posts batches over some connections to a host that is killed now and then."""
 
-    def __init__(self, host, bodies, connections, draw):
+    def __init__(self, host, bodies, connections):
         self.host = host
         self.todo = list(range(len(bodies)))[::-1]
         self.bodies = bodies
         self.connections = connections
-        self.draw = draw
         self.acknowledged = []
+        self.cut_off = 0
         self.answered = Counter()
         self.lock = threading.Lock()
 
@@ -59,6 +59,7 @@ class Interrupted:
                     status, answer = self.host.post(self.bodies[index], connection=connection)
                 except (OSError, http.client.HTTPException):
                     with self.lock:  # not acknowledged: it may be there, wholly or not at all
+                        self.cut_off += 1
                         self.todo.append(index)
                         self.todo.sort(reverse=True)
                     return
@@ -110,7 +111,7 @@ class Kill(TestCase):
 
     def attempt(self, name, connections, kills, draw):
         host = Host(self.folder / name, *SETTINGS)
-        posting = Interrupted(host, self.bodies, connections, draw)
+        posting = Interrupted(host, self.bodies, connections)
         done_kills = 0
         while done_kills < kills:
             host.start()
@@ -122,9 +123,12 @@ class Kill(TestCase):
         host.start()
         self.check_remembered(host, posting, everything=True)
         posting.run_until(None, 0)
+        print(f"\n{name}: {kills} kills, {posting.cut_off} posts cut off, "
+              f"{posting.answered['duplicate']} of their events were there already", flush=True)
         self.assertEqual(sorted(posting.acknowledged), list(range(len(self.bodies))))
         self.assertEqual(posting.answered["rejected"], 0)
         self.check_journal(host)
+        self.check_fence(host.data_dir, kills + 1)
         again = host.post_all(self.lines)
         self.assertEqual((again["accepted"], again["duplicate"]), (0, len(self.lines)))
         host.wait_read(again["last_sequence"])
@@ -146,6 +150,13 @@ class Kill(TestCase):
                         if event["type"] not in ("ephor.tick", "ephor.flush", "ephor.plugin"))
         self.assertEqual([key for key, count in found.items() if count > 1], [])
         self.assertEqual(set(found), set(self.figures.events))
+
+    def check_fence(self, data_dir, starts):
+        """Each start took a new generation: states were restored from checkpoints, and a writer of an
+        earlier life could not have come through."""
+        sql = "SELECT instance, generation FROM ephor_instances"
+        for instance, generation in rows(data_dir / "ephor.db", sql):
+            self.assertGreaterEqual(generation, starts, instance)
 
     def check_equal(self, one, other, tables):
         for table in tables:
@@ -172,9 +183,10 @@ class Kill(TestCase):
         self.assertEqual(self.hourly(killed), self.hourly(whole))
 
     def hourly(self, data_dir):
-        return {key: tuple(json.loads(text)["hour"][name] for name in ("predictions", "outcomes_joined", "correct"))
-                for key, text in rows(data_dir / "ephor.db",
-                                      "SELECT id, performance_metrics FROM model_behavior_tracking")}
+        names = ("predictions", "outcomes_joined", "correct")
+        sql = "SELECT id, performance_metrics FROM model_behavior_tracking"
+        return {key: tuple(json.loads(text)["hour"][name] for name in names)
+                for key, text in rows(data_dir / "ephor.db", sql)}
 
     def assert_ids(self, killed, whole):
         """The journal's own identities: those of the events once each. (Ticks have none.)"""

@@ -5,8 +5,8 @@ import gzip
 import json
 import os
 
-from ephor_e2e import (CONFIG, Figures, TestCase, cli, journal_batches, lower_quantile, main, query, read_lines, replay,
-                       rows, shared, simulate, store_summary)
+from ephor_e2e import (CONFIG, Figures, TestCase, cli, journal_batches, lower_quantile, main, query,
+                       read_lines, replay, rows, shared, simulate, store_summary)
 
 
 class Checks(TestCase):
@@ -240,10 +240,10 @@ class RecordedSession(Checks):
     def test_the_recorded_session(self):
         file = shared("session", "btc.ndjson.gz")
         truth = json.loads(shared("session", "btc.truth.json").read_text())
-        figures = Figures(read_lines(file))
-        self.assertEqual(len(figures.events), truth["unique_events"])
         data_dir = self.folder / "btc"
         found, _ = replay(file, data_dir)
+        figures = Figures(read_lines(file))
+        self.assertEqual(len(figures.events), truth["unique_events"])
         self.assertEqual((found["applied"], found["duplicates"], found["rejected"]), (280134, 805, 0))
         self.assertEqual(found["spans"], 126805)
         self.assertEqual((found["predictions"], found["outcomes_joined"]), (53245, 53245))

@@ -191,7 +191,9 @@ Config Config::load(const std::filesystem::path& file, const std::vector<std::st
   Config config;
   config.file_ = file.empty() ? "(no file)" : file.string();
   ConfigReader reader(config, errors);
-  if (!file.empty()) {
+  if (!file.empty() && std::filesystem::is_directory(file)) {
+    errors.push_back({config.file_, "", "found a directory, expected YAML or JSON"});
+  } else if (!file.empty()) {
     try {
       const YAML::Node root = YAML::LoadFile(file.string());
       config.tree_ = reader.convert(root, "", config.file_);

@@ -119,6 +119,8 @@ void EventLog::drop_duplicates_and_tell_time(ArrivedBatch& incoming, IngestCount
   std::uint64_t late = 0;
 
   const auto take = [&](std::size_t index) {
+    constexpr std::size_t kAhead = 8;
+    if (index + kAhead < batch.ids.size()) dedup_.prefetch(batch.ids[index + kAhead]);
     if (!dedup_.insert(batch.ids[index])) return false;
     ephor_event& event = batch.events[index];
     const LogTime::Seen seen = log_time_.observe(event.source, event.time_ns);
@@ -166,6 +168,7 @@ EventLog::Submission EventLog::ticketed(BatchPointer batch, bool must_not_fail) 
   if (batch != nullptr && !batch->events.empty()) {
     made.log_time = log_time_.save([&](std::uint32_t number) { return names_.sources.name(number); });
     made.batch = std::move(batch);
+    if (!must_not_fail) in_flight_.emplace(made.ticket, made.batch.get());
   }
   return made;
 }
@@ -176,9 +179,14 @@ void EventLog::encode(Submission& submission) {
   try {
     submission.encoded = journal_.encode(*submission.batch);
   } catch (const std::exception& thrown) {
-    forget_ids(submission.batch.get());
+    if (!submission.must_not_fail) {
+      submission.failure = thrown.what();
+      return;
+    }
+    log(EPHOR_LOG_ERROR, kHostName, std::string("events of the host are lost: ") + thrown.what());
+    const std::scoped_lock lock(sequence_mutex_);
+    forget_ids(*submission.batch);
     submission.batch.reset();
-    submission.failure = thrown.what();
   }
 }
 
@@ -332,12 +340,14 @@ std::vector<EventLog::Waiting> EventLog::take_group(std::unique_lock<std::mutex>
   std::size_t events = 0;
   std::uint64_t ticket = next_to_commit_;
   while (!queue_.empty() && queue_.begin()->first == ticket && events < options_.group_events_max) {
-    if (!queue_.begin()->second.submission.empty()) {
-      events += queue_.begin()->second.submission.batch->events.size();
-    }
+    const Submission& first = queue_.begin()->second.submission;
+    const bool is_alone = !first.failure.empty();
+    if (is_alone && !group.empty()) break;
+    if (!first.empty()) events += first.batch->events.size();
     group.push_back(std::move(queue_.begin()->second));
     queue_.erase(queue_.begin());
     ++ticket;
+    if (is_alone) break;
   }
   return group;
 }
@@ -360,23 +370,60 @@ void EventLog::run() {
   }
 }
 
-// True when nothing of the group is left to do.
-bool EventLog::commit(std::vector<Waiting>& group) {
-  std::vector<Pending> pending;
+// What was prepared before a failure may count duplicates of what was not stored.
+void EventLog::refuse_stale(std::vector<Waiting>& group) {
   std::vector<Waiting> stale;
   {
     const std::scoped_lock lock(sequence_mutex_);
-    for (auto at = group.begin(); at != group.end();) {
-      const Submission& one = at->submission;
-      if (!one.must_not_fail && one.failures_seen != failures_) {
-        stale.push_back(std::move(*at));
-        at = group.erase(at);
-      } else {
-        ++at;
-      }
+    std::vector<Waiting> kept;
+    for (Waiting& one : group) {
+      const bool is_stale = one.submission.failures_seen != failures_;
+      // Its log time has seen what was refused.
+      if (is_stale) one.submission.log_time = committed_log_time_;
+      (is_stale && !one.submission.must_not_fail ? stale : kept).push_back(std::move(one));
+    }
+    group = std::move(kept);
+  }
+  const HostError failure(EPHOR_IO, "an earlier batch could not be stored");
+  for (Waiting& one : stale) one.done(&failure);
+}
+
+// After a failed commit: all that is prepared and may be refused is forgotten at once, so that
+// whatever is prepared from now on finds neither ids nor log time of it. Refuses what may be refused
+// and leaves the rest in `group`.
+void EventLog::take_back(std::vector<Waiting>& group, const HostError& failure) {
+  log(EPHOR_LOG_ERROR, kHostName, std::string("journal: ") + failure.what());
+  {
+    const std::scoped_lock lock(sequence_mutex_);
+    ++failures_;
+    for (const auto& [ticket, batch] : in_flight_) forget_ids(*batch);
+    in_flight_.clear();
+    log_time_ = LogTime(options_.log_time);
+    if (!committed_log_time_.empty()) {
+      log_time_.load(committed_log_time_,
+                     [&](std::string_view name) { return names_.sources.id(name); });
     }
   }
-  if (!stale.empty()) refuse(stale, HostError(EPHOR_IO, "an earlier batch could not be stored"));
+  {
+    const std::scoped_lock lock(stats_mutex_);
+    ++stats_.commit_failures;
+  }
+  std::vector<Waiting> kept;
+  for (Waiting& one : group) {
+    if (one.submission.must_not_fail) kept.push_back(std::move(one));
+    else one.done(&failure);
+  }
+  group = std::move(kept);
+}
+
+// True when nothing of the group is left to do.
+bool EventLog::commit(std::vector<Waiting>& group) {
+  refuse_stale(group);
+  if (!group.empty() && !group.front().submission.failure.empty()) {
+    take_back(group, HostError(EPHOR_FULL, group.front().submission.failure));
+    return group.empty();
+  }
+  std::vector<Pending> pending;
   std::string log_time;
   for (Waiting& one : group) {
     if (one.submission.empty()) continue;
@@ -386,49 +433,21 @@ bool EventLog::commit(std::vector<Waiting>& group) {
   try {
     if (!pending.empty()) journal_.append(pending, log_time);
   } catch (const HostError& failure) {
-    log(EPHOR_LOG_ERROR, kHostName, std::string("journal: ") + failure.what());
     std::size_t at = 0;
     for (Waiting& one : group) {
       if (!one.submission.empty()) one.submission.encoded = std::move(pending[at++].encoded);
     }
-    std::vector<Waiting> refused;
-    for (auto one = group.begin(); one != group.end();) {
-      if (one->submission.must_not_fail) {
-        ++one;
-        continue;
-      }
-      refused.push_back(std::move(*one));
-      one = group.erase(one);
-    }
-    {
-      const std::scoped_lock lock(sequence_mutex_);
-      ++failures_;
-      for (Waiting& one : group) one.submission.log_time = committed_log_time_;
-      log_time_ = LogTime(options_.log_time);
-      if (!committed_log_time_.empty()) {
-        log_time_.load(committed_log_time_,
-                       [&](std::string_view name) { return names_.sources.id(name); });
-      }
-    }
-    {
-      const std::scoped_lock lock(stats_mutex_);
-      ++stats_.commit_failures;
-    }
-    refuse(refused, failure);
+    take_back(group, failure);
     return group.empty();
   }
-  if (!pending.empty()) {
+  {
     const std::scoped_lock lock(sequence_mutex_);
-    committed_log_time_ = log_time;
+    if (!pending.empty()) committed_log_time_ = log_time;
+    for (const Waiting& one : group) in_flight_.erase(one.submission.ticket);
   }
   for (Waiting& one : group) {
     if (!one.submission.empty()) publish(one.submission);
-    if (one.submission.failure.empty()) {
-      one.done(nullptr);
-    } else {
-      const HostError failure(EPHOR_FULL, one.submission.failure);
-      one.done(&failure);
-    }
+    one.done(nullptr);
   }
   const std::scoped_lock lock(stats_mutex_);
   ++stats_.commits;
@@ -440,6 +459,10 @@ void EventLog::commit_now(Submission submission) {
   if (!submission.empty()) {
     Pending pending{submission.batch.get(), std::move(submission.encoded)};
     journal_.append({&pending, 1}, submission.log_time);
+    {
+      const std::scoped_lock lock(sequence_mutex_);
+      in_flight_.erase(submission.ticket);
+    }
     publish(submission);
   }
   const std::scoped_lock lock(stats_mutex_);
@@ -455,17 +478,9 @@ void EventLog::publish(Submission& submission) {
   stats_.events += count;
 }
 
-void EventLog::refuse(std::vector<Waiting>& group, const HostError& failure) {
-  for (Waiting& one : group) {
-    forget_ids(one.submission.batch.get());
-    one.done(&failure);
-  }
-}
-
-void EventLog::forget_ids(const Batch* batch) {
-  if (batch == nullptr) return;
-  const std::scoped_lock lock(sequence_mutex_);
-  for (const Hash128& id : batch->ids) {
+// sequence_mutex_ is held.
+void EventLog::forget_ids(const Batch& batch) {
+  for (const Hash128& id : batch.ids) {
     if (!(id == kNoId)) dedup_.erase(id);
   }
 }

@@ -81,7 +81,7 @@ class EventLog {
     std::uint64_t ticket = 0;
     std::uint64_t failures_seen = 0;
     bool must_not_fail = false;  // derived and host events: retried until stored
-    std::string failure;         // why nothing of it can be stored; it still takes its turn
+    std::string failure;         // why it cannot be stored; it is refused when its turn comes
     bool empty() const { return batch == nullptr; }
   };
   // The halves, for replay, where one thread prepares ahead and another commits in order.
@@ -124,8 +124,9 @@ class EventLog {
   std::vector<Waiting> take_group(std::unique_lock<std::mutex>& lock);
   bool commit(std::vector<Waiting>& group);
   void publish(Submission& submission);
-  void refuse(std::vector<Waiting>& group, const HostError& failure);
-  void forget_ids(const Batch* batch);
+  void refuse_stale(std::vector<Waiting>& group);
+  void take_back(std::vector<Waiting>& group, const HostError& failure);
+  void forget_ids(const Batch& batch);
 
   const EventLogOptions options_;
   Journal& journal_;
@@ -133,12 +134,14 @@ class EventLog {
   Names& names_;
   DescriberPool& describers_;
 
-  mutable std::mutex sequence_mutex_;  // guards down to failures_
+  mutable std::mutex sequence_mutex_;  // guards down to in_flight_
   DedupWindow dedup_;
   LogTime log_time_;
   std::string committed_log_time_;
   std::uint64_t next_ticket_ = 1;
   std::uint64_t failures_ = 0;
+  // Prepared, neither stored nor refused yet, by ticket; what must not fail is not among them.
+  std::map<std::uint64_t, const Batch*> in_flight_;
 
   std::mutex queue_mutex_;  // guards down to is_stopping_
   std::condition_variable queue_changed_;

@@ -151,7 +151,7 @@ void Instance::restore() {
 void Instance::begin_anew() { restored_sequence_ = sequence_of(1, 0); }
 
 void Instance::open_reader() {
-  if (!is_subscribed_) return;
+  if (!is_subscribed_ || phase_ == Phase::failed) return;
   ReaderOptions options;
   options.filter = TopicFilter(services_.names.topics, patterns_);
   options.policy = policy_;
@@ -234,11 +234,12 @@ void Instance::subscribe(const ephor_subscription& subscription) {
 }
 
 bool Instance::has_work() const {
-  return reader_ != nullptr && phase_ != Phase::failed && reader_->has_more();
+  return reader_ != nullptr && reader_->has_more();
 }
 
 bool Instance::serve(std::uint32_t budget) {
-  if (reader_ == nullptr || phase_ == Phase::failed) return false;
+  if (reader_ == nullptr) return false;
+  if (phase_ == Phase::failed) return pass_over(budget);
   constexpr std::int64_t kTurnWaitNs = 1'000'000;  // then the dispatcher looks after its others
   const Turn turn(*this, monotonic_ns() + kTurnWaitNs);
   if (!turn.is_taken()) return true;
@@ -266,6 +267,16 @@ bool Instance::serve(std::uint32_t budget) {
     }
   }
   return has_worked;
+}
+
+// A source that did not start: nobody waits for it.
+bool Instance::pass_over(std::uint32_t budget) {
+  const Reader::Result result = reader_->poll([](const ephor_event*, std::uint32_t) {}, budget);
+  if (result.state != Reader::State::fell_behind) return result.state != Reader::State::empty;
+  const std::uint64_t next = services_.bus.next_sequence();
+  reader_->read_elsewhere(next, 0);
+  reader_->try_rejoin(next);
+  return true;
 }
 
 // One slice from the journal; back to the ring as soon as it holds what comes next.
@@ -308,6 +319,7 @@ bool Instance::serve_from_journal(std::uint32_t budget) {
 void Instance::deliver(const ephor_event* events, std::uint32_t count) {
   slice_ = events;
   slice_count_ = count;
+  drafts_of_cause_.clear();
   ephor_error error = fresh_error();
   const std::int64_t before = monotonic_ns();
   const ephor_status status = contained_call(
@@ -362,9 +374,8 @@ void Instance::publish(const ephor_draft* drafts, std::uint32_t count) {
     owned.instance_order = order_;
     owned.cause_sequence = cause->sequence;
     owned.time_ns = cause->time_ns;
-    if (last_cause_ != cause->sequence) drafts_of_cause_ = 0;
-    last_cause_ = cause->sequence;
-    owned.index = drafts_of_cause_++;
+    drafts_of_cause_.resize(slice_count_);
+    owned.index = drafts_of_cause_[static_cast<std::size_t>(cause - slice_)]++;
     derived_.push_back(std::move(owned));
   }
 }

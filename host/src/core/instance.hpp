@@ -131,6 +131,7 @@ class Instance {
   void deliver(const ephor_event* events, std::uint32_t count);
   void hand_over_derived();
   bool serve_from_journal(std::uint32_t budget);
+  bool pass_over(std::uint32_t budget);
   void note_failure(std::string_view what, ephor_status status, const ephor_error& error);
   void wait_until_read(std::uint64_t sequence, std::int64_t deadline_ns);
   void publish(const ephor_draft* drafts, std::uint32_t count);
@@ -167,8 +168,7 @@ class Instance {
   std::size_t stored_next_ = 0;
   const ephor_event* slice_ = nullptr;
   std::uint32_t slice_count_ = 0;
-  std::uint64_t last_cause_ = 0;
-  std::uint32_t drafts_of_cause_ = 0;
+  std::vector<std::uint32_t> drafts_of_cause_;  // by place in the slice
   std::vector<DerivedDraft> derived_;
   std::uint64_t saved_position_ = 0;
   std::atomic<bool> is_checkpoint_on_its_way_{false};

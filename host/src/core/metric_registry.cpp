@@ -39,7 +39,7 @@ std::string number(double value) {
 std::string rendered(const std::map<std::string, std::string>& labels) {
   std::string out;
   for (const auto& [name, value] : labels) {
-    if (!is_name(name)) throw HostError(EPHOR_INVALID, "label: found \"" + name + "\", expected a name");
+    if (!is_name(name) || name.find(':') != std::string::npos) throw HostError(EPHOR_INVALID, "label: found \"" + name + "\", expected a name");
     if (!out.empty()) out += ',';
     out += name + "=\"";
     append_escaped(out, value, true);

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <span>
 #include <thread>
 
 #include <sys/resource.h>
@@ -25,6 +26,7 @@ constexpr std::size_t kRejectionsKept = 100;
 constexpr std::uint32_t kChunkLines = 1000;
 constexpr std::uint32_t kPacedChunkLines = 20;  // with a speed, so that time flows evenly
 constexpr std::size_t kChunksAhead = 4;
+constexpr std::size_t kDerivedBatchMax = 16'384;
 
 double cpu_seconds() {
   rusage usage{};
@@ -35,12 +37,13 @@ double cpu_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-// Bodies of whole records, one after another.
+// Bodies of whole records, one after another, and when each arrived.
 class Source {
  public:
   virtual ~Source() = default;
   // Empty at the end.
   virtual std::optional<LineChunk> next() = 0;
+  virtual std::int64_t arrived_ns() const = 0;  // of the chunk given last
 };
 
 class FileSource final : public Source {
@@ -48,6 +51,7 @@ class FileSource final : public Source {
   FileSource(const std::filesystem::path& file, std::uint32_t lines, std::size_t record_bytes_max)
       : reader_(file), chunker_(reader_, {lines, 4U << 20, record_bytes_max}) {}
   std::optional<LineChunk> next() override { return chunker_.next(); }
+  std::int64_t arrived_ns() const override { return wall_clock_ns(); }
 
  private:
   GzipReader reader_;
@@ -79,13 +83,17 @@ class JournalSource final : public Source {
       chunk.body = Buffer(lines.size());
       std::copy(lines.begin(), lines.end(), chunk.body.data());
       chunk.body.set_size(lines.size());
+      arrived_ns_ = stored.arrived_ns;
       return chunk;
     }
     return std::nullopt;
   }
+  // As it was: events that carry no time have that of their arrival.
+  std::int64_t arrived_ns() const override { return arrived_ns_; }
 
  private:
   SqliteJournal journal_;
+  std::int64_t arrived_ns_ = 0;
   std::uint64_t position_ = 1;
 };
 
@@ -158,7 +166,7 @@ class Pipeline {
     out.rejected = chunk.rejections.size();
     out.rejections = std::move(chunk.rejections);
     Arrival arrival = host_.door().admit(std::move(chunk.body),
-                                         {EPHOR_FORMAT_LINES, "", wall_clock_ns(), chunk.first_line});
+                                         {EPHOR_FORMAT_LINES, "", source_.arrived_ns(), chunk.first_line});
     out.rejected += arrival.rejected_count;
     std::move(arrival.rejections.begin(), arrival.rejections.end(), std::back_inserter(out.rejections));
     for (ArrivedBatch& arrived : arrival.batches) {
@@ -231,9 +239,15 @@ void finish_round(Host& host) {
     }
     if (drafts.empty()) return;
     std::sort(drafts.begin(), drafts.end(), comes_before);
-    auto submission = host.log().prepare_derived(drafts);
-    if (!submission) return;
-    host.log().commit_now(std::move(*submission));
+    bool has_come_more = false;
+    for (std::size_t at = 0; at < drafts.size(); at += kDerivedBatchMax) {
+      const std::size_t count = std::min(kDerivedBatchMax, drafts.size() - at);
+      auto submission = host.log().prepare_derived(std::span(drafts).subspan(at, count));
+      if (!submission) continue;
+      has_come_more = true;
+      host.log().commit_now(std::move(*submission));
+    }
+    if (!has_come_more) return;
   }
 }
 

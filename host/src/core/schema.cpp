@@ -2,6 +2,7 @@
 #include "core/schema.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <regex>
 #include <string_view>
 
@@ -25,10 +26,27 @@ bool has_type(const Json& value, std::string_view type) {
   if (type == "number") return value.is_number();
   if (type == "integer") {
     if (value.is_number_integer()) return true;
-    return value.is_number_float() && value.get<double>() == static_cast<double>(
-                                                                 static_cast<std::int64_t>(value.get<double>()));
+    // Up to 2^53, where a double is exact; nothing larger can be meant, and casting it is undefined.
+    return value.is_number_float() && std::abs(value.get<double>()) <= 9007199254740992.0 &&
+           std::trunc(value.get<double>()) == value.get<double>();
   }
   return true;
+}
+
+std::string child_pointer(const std::string& pointer, std::string_view key) {
+  std::string out = pointer + "/";
+  for (const char c : key) {
+    if (c == '~') out += "~0";
+    else if (c == '/') out += "~1";
+    else out += c;
+  }
+  return out;
+}
+
+// Code points of UTF-8.
+std::size_t length_of(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -119,10 +137,10 @@ class Walk {
 
   void check_text(const Json& schema, const Json& value, const std::string& pointer) {
     const auto& text = value.get_ref<const std::string&>();
-    if (text.size() < schema.value("minLength", std::size_t{0})) {
+    if (length_of(text) < schema.value("minLength", std::size_t{0})) {
       fail(pointer, value, "at least " + schema["minLength"].dump() + " characters");
     }
-    if (text.size() > schema.value("maxLength", std::string::npos)) {
+    if (length_of(text) > schema.value("maxLength", std::string::npos)) {
       fail(pointer, value, "at most " + schema["maxLength"].dump() + " characters");
     }
     if (const auto pattern = schema.find("pattern"); pattern != schema.end()) {
@@ -162,7 +180,7 @@ class Walk {
     }
     const auto additional = schema.find("additionalProperties");
     for (auto& [name, member] : value.items()) {
-      const std::string child = pointer + "/" + name;
+      const std::string child = child_pointer(pointer, name);
       if (const auto property = properties.find(name); property != properties.end()) {
         apply(*property, member, child);
       } else if (additional != schema.end() && additional->is_boolean() && !additional->get<bool>()) {

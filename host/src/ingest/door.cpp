@@ -173,7 +173,7 @@ class Door::Worker {
   }
 
   Outcome take_event(std::string_view record, dom::element root, std::uint32_t line) {
-    if (batch_->events.size() >= kBatchEventsMax) return Outcome::full;
+    if (batch_->events.size() >= kArrivedEventsMax) return Outcome::full;
     ephor_event event;
     Hash128 id;
     Fault fault;
@@ -220,13 +220,13 @@ class Door::Worker {
       reject(line, std::move(fault));
       return Outcome::refused;
     }
-    if (made_.size() > kBatchEventsMax) {
+    if (made_.size() > kArrivedEventsMax) {
       reject(line, {"", "found " + std::to_string(made_.size()) +
                             " events in one record, expected at most " +
-                            std::to_string(kBatchEventsMax)});
+                            std::to_string(kArrivedEventsMax)});
       return Outcome::refused;
     }
-    if (batch_->events.size() + made_.size() > kBatchEventsMax) return Outcome::full;
+    if (batch_->events.size() + made_.size() > kArrivedEventsMax) return Outcome::full;
     return add_drafts(conversion, line);
   }
 
@@ -282,7 +282,7 @@ class Door::Worker {
     batch_->arrived_ns = admission_.arrived_ns;
     constexpr std::size_t kTypicalRecordBytes = 400;
     const std::size_t expected =
-        std::min<std::size_t>(text_.size() / kTypicalRecordBytes + 1, kBatchEventsMax);
+        std::min<std::size_t>(text_.size() / kTypicalRecordBytes + 1, kArrivedEventsMax);
     batch_->events.reserve(expected);
     batch_->ids.reserve(expected);
     groups_.clear();

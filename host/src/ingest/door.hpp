@@ -24,6 +24,9 @@ namespace ephor::host {
 // Rejections kept in one Arrival; further ones are only counted.
 inline constexpr std::size_t kRejectionsMax = 10'000;
 
+// Events of one arrived batch: the log may put a tick behind each.
+inline constexpr std::uint32_t kArrivedEventsMax = kBatchEventsMax / 2;
+
 // The events of one record: [first_event, first_event + event_count) of its batch; the first one is
 // the primary, whose being new decides whether the record counts as accepted or as duplicate.
 struct RecordGroup {
@@ -38,7 +41,7 @@ struct ArrivedBatch {
 };
 
 struct Arrival {
-  std::vector<ArrivedBatch> batches;  // none empty; more than one above kBatchEventsMax events
+  std::vector<ArrivedBatch> batches;  // none empty; more than one above kArrivedEventsMax events
   std::vector<Rejection> rejections;
   std::uint32_t record_count = 0;    // taken and rejected
   std::uint32_t rejected_count = 0;  // records; may exceed rejections.size()

@@ -128,6 +128,7 @@ function drawErrors(data, body, over) {
 function drawTrading(data, body, over) {
   over.textContent = has(data.closed) ? `over ${count(data.closed)} closed trades` : '';
   const row = element('div', null, 'row');
+  const drawdown = data.max_drawdown;
   const tone = (value) => has(value) ? (value < 0 ? 'loss' : 'gain') : '';
   row.append(
     figure('P&L', money(data.pnl), 'closed trades', tone(data.pnl)),
@@ -135,7 +136,7 @@ function drawTrading(data, body, over) {
     figure('Win rate', percent(data.win_rate), has(data.won) ? `${count(data.won)} won, ${count(data.lost)} lost` : ''),
     figure('Profit factor', fixed(data.profit_factor, 2), 'gross profit / gross loss'),
     figure('Expectancy', money(data.expectancy), 'per closed trade', tone(data.expectancy)),
-    figure('Max drawdown', typeof data.max_drawdown === 'object' && data.max_drawdown ? money(data.max_drawdown.value) : fixed(data.max_drawdown, 2), ''));
+    figure('Max drawdown', drawdown ? money(-drawdown.amount) : NONE, drawdown ? `until ${time(drawdown.trough).slice(0, 16)} UTC` : ''));
   body.replaceChildren(row);
 }
 

@@ -61,8 +61,11 @@ class Server {
   const Callbacks& callbacks() const { return callbacks_; }
   Watchdog& watchdog() { return watchdog_; }
   bool is_draining() const { return is_draining_.load(std::memory_order_relaxed); }
-  // Connections wait for a thread: those that are served give theirs back after each answer.
-  bool is_crowded() const { return server_ != nullptr && server_->queuedConnections() > 0; }
+  // Connections wait and every thread is taken: those that are served give theirs back after each
+  // answer.
+  bool is_crowded() const {
+    return server_->queuedConnections() > 0 && server_->currentConnections() >= options_.threads;
+  }
 
  private:
   const Options& options_;

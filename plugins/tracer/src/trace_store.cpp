@@ -78,15 +78,23 @@ TraceStore::TraceStore(std::size_t history_max, std::size_t ids_max)
     : history_max_(history_max), seen_(ids_max), failed_(ids_max) {}
 
 void TraceStore::add(const SpanFacts& span, bool is_kept) {
+  // Spans of one trace mostly come together.
+  if (last_ < summaries_.size() && summaries_[last_].id == span.trace_id) {
+    if (span.is_error) failed_.insert(hash_of(span.trace_id));
+    update(summaries_[last_], span);
+    return;
+  }
   const std::uint64_t key = hash_of(span.trace_id);
   const bool may_be_old = !seen_.insert(key);
   if (span.is_error) failed_.insert(key);
   if (!is_kept || history_max_ == 0) return;
   if (const auto found = index_.find(key); found != index_.end()) {
-    update(summaries_[found->second], span);
+    last_ = found->second;
+    update(summaries_[last_], span);
   } else if (may_be_old) {
     ++spans_after_eviction_;  // half a summary would mislead; the journal still has the spans
   } else {
+    last_ = next_;
     update(*make_room(span.trace_id, key), span);
   }
 }

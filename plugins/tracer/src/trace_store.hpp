@@ -90,8 +90,9 @@ class TraceStore {
   std::size_t history_max_;
   IdSet seen_;
   IdSet failed_;
-  std::vector<TraceSummary> summaries_;  // a ring once it is full
-  std::size_t next_ = 0;                 // where the next summary goes
+  std::vector<TraceSummary> summaries_;              // a ring once it is full
+  std::size_t last_ = static_cast<std::size_t>(-1);  // summary of the last span that had one
+  std::size_t next_ = 0;                             // where the next summary goes
   std::unordered_map<std::uint64_t, std::size_t> index_;
   std::uint64_t evicted_ = 0;
   std::uint64_t spans_after_eviction_ = 0;

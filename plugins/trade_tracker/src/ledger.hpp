@@ -23,17 +23,19 @@ class Ledger {
 
   // Valid until the next insert or save.
   Record* find(std::uint64_t key) {
-    const auto found = entries_.find(key);
-    return found == entries_.end() ? nullptr : &found->second.record;
+    Entry* entry = find_entry(key);
+    return entry == nullptr ? nullptr : &entry->record;
   }
   Record& insert(std::uint64_t key, Record record) {
     evict();
     order_.push_back(key);
-    return entries_.emplace(key, Entry{std::move(record), 0, false}).first->second.record;
+    last_key_ = key;
+    last_ = &entries_.emplace(key, Entry{std::move(record), 0, false}).first->second;
+    return last_->record;
   }
   // `key` must be here. Its record will be written by the next save.
   void mark_changed(std::uint64_t key) {
-    Entry& entry = entries_.find(key)->second;
+    Entry& entry = *find_entry(key);
     if (!entry.is_changed) changed_.push_back(key);
     entry.is_changed = true;
   }
@@ -64,7 +66,18 @@ class Ledger {
     bool is_changed = false;
   };
 
+  // Events of one id mostly come together, so the last answer is kept. Entries do not move.
+  Entry* find_entry(std::uint64_t key) {
+    if (last_ != nullptr && last_key_ == key) return last_;
+    const auto found = entries_.find(key);
+    if (found == entries_.end()) return nullptr;
+    last_key_ = key;
+    last_ = &found->second;
+    return last_;
+  }
+
   void evict() {
+    last_ = nullptr;
     while (entries_.size() >= bound_ && !order_.empty()) {
       const auto oldest = entries_.find(order_.front());
       const Entry& entry = oldest->second;
@@ -79,6 +92,8 @@ class Ledger {
   std::unordered_map<std::uint64_t, Entry> entries_;
   std::deque<std::uint64_t> order_;
   std::vector<std::uint64_t> changed_;
+  std::uint64_t last_key_ = 0;
+  Entry* last_ = nullptr;
   std::uint64_t save_number_ = 1;
   std::uint64_t evicted_ = 0;
 };

@@ -325,20 +325,37 @@ class EventReader {
   simdjson::dom::parser parser_;
 };
 
+namespace detail {
+
+// The plain text value of the member `name` that begins at `at` (behind its opening quote), if the
+// text before and behind looks like a member of the envelope. Empty otherwise.
+inline std::string_view plain_member(std::string_view envelope, std::size_t at, std::size_t name_size) {
+  const auto is_blank = [](char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; };
+  if (at == 0 || envelope[at - 1] != '"') return {};
+  std::size_t before = at - 1;
+  while (before > 0 && is_blank(envelope[before - 1])) --before;
+  if (before == 0 || (envelope[before - 1] != ',' && envelope[before - 1] != '{')) return {};
+  std::size_t next = at + name_size;
+  for (const char wanted : {'"', ':', '"'}) {
+    while (next < envelope.size() && is_blank(envelope[next])) ++next;
+    if (next == envelope.size() || envelope[next++] != wanted) return {};
+  }
+  const std::string_view rest = envelope.substr(next);
+  const std::size_t end = rest.find('"');
+  if (end == std::string_view::npos || rest.substr(0, end).find('\\') != std::string_view::npos) return {};
+  return rest.substr(0, end);
+}
+
+}  // namespace detail
+
 // The text of the CloudEvents extension correlationid: a view into the record where it stands plain
 // in front of data, otherwise parsed into `scratch`. Empty if there is none.
 inline std::string_view correlation_id(const Event& event, std::string& scratch) {
   if (event.correlation == 0) return {};
-  constexpr std::string_view kKey = "\"correlationid\":\"";
+  constexpr std::string_view kName = "correlationid";
   const std::string_view envelope(event.record, event.data_offset);
-  if (const std::size_t at = envelope.find(kKey); at != std::string_view::npos) {
-    const std::string_view rest = envelope.substr(at + kKey.size());
-    const std::size_t end = rest.find('"');
-    const std::string_view found = rest.substr(0, end);
-    const bool is_key = at > 0 && (envelope[at - 1] == ',' || envelope[at - 1] == '{');
-    if (is_key && end != std::string_view::npos && found.find('\\') == std::string_view::npos) {
-      return found;
-    }
+  if (const std::size_t at = envelope.find(kName); at != std::string_view::npos) {
+    if (const auto found = detail::plain_member(envelope, at, kName.size()); !found.empty()) return found;
   }
   EventReader reader;
   std::string_view found;

@@ -133,7 +133,7 @@ TEST_CASE("door: a broken array keeps what stands before the fault", "[unit][ing
 }
 
 TEST_CASE("door: a body of more events than a batch holds becomes several", "[unit][ingest]") {
-  constexpr std::uint32_t kCount = 2 * kBatchEventsMax + 10;
+  constexpr std::uint32_t kCount = 2 * kArrivedEventsMax + 10;
   for (const std::uint32_t format : {EPHOR_FORMAT_LINES, EPHOR_FORMAT_BATCH}) {
     std::string body = format == EPHOR_FORMAT_BATCH ? "[" : "";
     for (std::uint32_t i = 0; i < kCount; ++i) {
@@ -146,23 +146,23 @@ TEST_CASE("door: a body of more events than a batch holds becomes several", "[un
     CHECK(arrival.record_count == kCount);
     CHECK(arrival.event_count == kCount);
     CHECK(arrival.rejected_count == 0);
-    CHECK(arrival.batches[0].batch->events.size() == kBatchEventsMax);
+    CHECK(arrival.batches[0].batch->events.size() == kArrivedEventsMax);
     CHECK(arrival.batches[2].records.back().line == kCount);
-    CHECK(record_of(arrival.batches[1].batch->events[0]) == event(std::to_string(kBatchEventsMax)));
+    CHECK(record_of(arrival.batches[1].batch->events[0]) == event(std::to_string(kArrivedEventsMax)));
     CHECK(arrival.batches[2].batch->ids.back() == identity_hash("s", std::to_string(kCount - 1)));
   }
 }
 
 TEST_CASE("door: a client record never straddles two batches", "[unit][ingest]") {
   std::string body;
-  for (std::uint32_t i = 0; i + 1 < kBatchEventsMax; ++i) body += event(std::to_string(i)) + "\n";
+  for (std::uint32_t i = 0; i + 1 < kArrivedEventsMax; ++i) body += event(std::to_string(i)) + "\n";
   body +=
       R"({"type":"ensemble_decision","decision_id":"d","ensemble_decision":{"primary_prediction":"x","individual_predictions":{"a":1,"b":2}}})";
   const Arrival arrival = admit(body);
   REQUIRE(arrival.batches.size() == 2);
-  CHECK(arrival.batches[0].batch->events.size() == kBatchEventsMax - 1);
+  CHECK(arrival.batches[0].batch->events.size() == kArrivedEventsMax - 1);
   CHECK(arrival.batches[1].records[0].event_count == 3);
-  CHECK(arrival.batches[1].records[0].line == kBatchEventsMax);
+  CHECK(arrival.batches[1].records[0].line == kArrivedEventsMax);
 }
 
 TEST_CASE("door: a refused client record leaves nothing behind", "[unit][ingest]") {

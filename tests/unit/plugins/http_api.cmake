@@ -8,3 +8,7 @@ ephor_add_test(http_api_server_test
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/http_api_server_test.cpp
           ${CMAKE_CURRENT_LIST_DIR}/http_api_hub_test.cpp
   LIBRARIES ephor_http_api_logic LABELS integration)
+if(TEST http_api_server_test)
+  set_tests_properties(http_api_server_test PROPERTIES
+    ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/http_api_tsan.supp")
+endif()

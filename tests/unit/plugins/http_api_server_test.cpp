@@ -573,6 +573,18 @@ TEST_CASE("http_api: more connections than threads are all served", "[integratio
   for (auto& client : clients) CHECK(client->reply().status == 200);
 }
 
+TEST_CASE("http_api: connections are kept while threads are free", "[integration][http]") {
+  Fixture fixture;
+  for (int i = 0; i < 100; ++i) {
+    Client one(fixture.port);
+    Client other(fixture.port);
+    one.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    other.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    CHECK(one.reply().headers.at("connection") == "keep-alive");
+    CHECK(other.reply().headers.at("connection") == "keep-alive");
+  }
+}
+
 TEST_CASE("http_api: stops at once, with idle connections, and twice", "[integration][http]") {
   Fixture fixture;
   Client idle(fixture.port);

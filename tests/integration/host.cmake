@@ -1,0 +1,3 @@
+ephor_add_test(host_test
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/host_live_test.cpp ${CMAKE_CURRENT_LIST_DIR}/host_log_test.cpp
+  LIBRARIES ephor_host_core ZLIB::ZLIB LABELS integration TIMEOUT 300)
