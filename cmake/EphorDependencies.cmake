@@ -1,10 +1,15 @@
 # Every library of the build, found once. Why each is here: docs/adr/0005-libraries.md.
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
-find_package(Boost 1.74 REQUIRED COMPONENTS program_options)
+# CONFIG: CMake 3.30 and later have no FindBoost of their own.
+find_package(Boost 1.74 REQUIRED CONFIG COMPONENTS program_options)
 find_package(spdlog 1.10 REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
-find_package(simdjson 3.0 REQUIRED)
+# Its package takes another minor version for incompatible (3.12 of Debian 13): asked for without one.
+find_package(simdjson REQUIRED)
+if(simdjson_VERSION VERSION_LESS 3.0)
+  message(FATAL_ERROR "simdjson: found ${simdjson_VERSION}, expected 3.0 or later")
+endif()
 find_package(Poco 1.11 REQUIRED COMPONENTS Foundation Net)
 find_package(yaml-cpp 0.7 REQUIRED)
 find_package(ZLIB REQUIRED)

@@ -21,6 +21,10 @@ function(ephor_add_plugin name)
   target_link_libraries(ephor_plugin_${name} PRIVATE ${logic} ephor::sdk ${ARG_LIBRARIES})
   target_link_options(ephor_plugin_${name} PRIVATE
     "LINKER:--version-script=${EPHOR_PLUGIN_MAP}" "LINKER:--exclude-libs,ALL")
+  # A missing function is found here, not when the host loads. Sanitizers leave theirs to the program.
+  if(NOT CMAKE_CXX_FLAGS MATCHES "-fsanitize")
+    target_link_options(ephor_plugin_${name} PRIVATE "LINKER:-z,defs")
+  endif()
   set_target_properties(ephor_plugin_${name} PROPERTIES
     PREFIX "" OUTPUT_NAME ${name}
     LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/ephor/plugins

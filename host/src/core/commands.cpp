@@ -162,7 +162,12 @@ int replay_command(const Options& options) {
   catch_stop_signals();
   Host host(std::move(loaded.settings), RunMode::replay);
   host.start();
-  const ReplayResult result = replay(host, replaying);
+  ReplayResult result;
+  try {
+    result = replay(host, replaying);
+  } catch (const HostError& failure) {  // whatever it is, by now it is no usage error
+    throw HostError(EPHOR_IO, failure.what());
+  }
   const Json summary = replay_summary(host, result);
   const std::string text = summary.dump(2, ' ', false, Json::error_handler_t::replace);
   if (!options.summary.empty()) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/config.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <fstream>
@@ -222,6 +223,11 @@ std::string Config::place_of(std::string_view pointer) const {
 }
 
 ConfigError Config::error_at(std::string_view pointer, std::string message) const {
+  constexpr std::string_view kFound = "found ";
+  if (secrets_.contains(std::string(pointer)) && message.starts_with(kFound)) {
+    const std::size_t expected = std::min(message.rfind(", expected"), message.size());
+    message.replace(kFound.size(), expected - kFound.size(), "*** (hidden)");
+  }
   return {place_of(pointer), dotted(pointer), std::move(message)};
 }
 

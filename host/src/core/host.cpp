@@ -8,13 +8,13 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
 #include "core/instance_tables.hpp"
 #include "core/logger.hpp"
+#include "core/process_usage.hpp"
 #include "event/error.hpp"
 #include "event/times.hpp"
 
@@ -132,12 +132,7 @@ void Host::make_instances() {
       made = std::make_unique<Instance>(*services_, settings.name, order, settings.plugin,
                                         settings.config_json);
       made->create();
-      if (mode_ != RunMode::offline) {
-        storage_->reset(settings.name);
-        made->restore();
-      } else {
-        made->begin_anew();
-      }
+      made->begin_anew();
     }
     instances_.push_back(std::move(made));
     ++order;
@@ -179,10 +174,6 @@ void Host::start() {
 
 // A plugin that does not start harms no other: it is failed, and health says so.
 void Host::start_instance(Instance& instance) {
-  if (mode_ == RunMode::offline) {
-    instance.finish_registration();
-    return;
-  }
   try {
     instance.start();
   } catch (const HostError& failure) {
@@ -373,15 +364,12 @@ void Host::collect_metrics() {
   const BusStats bus = bus_->stats();
   put(Kind::gauge, "ephor_bus_bytes", "Bytes of the batches in the ring.", {},
       static_cast<double>(bus.bytes_live));
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
-  };
   put(Kind::counter, "process_cpu_seconds_total", "User and system CPU time.", {},
-      seconds(usage.ru_utime) + seconds(usage.ru_stime));
+      process_cpu_seconds());
+  put(Kind::gauge, "process_resident_memory_bytes", "Resident set.", {},
+      static_cast<double>(resident_bytes()));
   put(Kind::gauge, "process_peak_resident_memory_bytes", "Greatest resident set.", {},
-      static_cast<double>(usage.ru_maxrss) * 1024.0);
+      static_cast<double>(peak_resident_bytes()));
 }
 
 }  // namespace ephor::host

@@ -124,9 +124,7 @@ void Instance::create() {
 
 void Instance::restore() {
   const Turn turn(*this);
-  if (!is_subscribed_) return;
   std::uint64_t from = sequence_of(1, 0);
-  if (policy_ == OverflowPolicy::drop_oldest) from = services_.bus.next_sequence();
   if (state_table_ != nullptr) {
     if (services_.mode != RunMode::offline) generation_ = services_.storage.next_generation(name_);
     if (const auto saved = services_.storage.load(name_)) {
@@ -148,10 +146,18 @@ void Instance::restore() {
   restored_sequence_ = from;
 }
 
-void Instance::begin_anew() { restored_sequence_ = sequence_of(1, 0); }
+void Instance::begin_anew() {
+  restored_sequence_ = sequence_of(1, 0);
+  if (services_.mode == RunMode::offline) return;
+  generation_ = services_.storage.next_generation(name_);
+  must_reset_ = true;
+}
 
 void Instance::open_reader() {
   if (!is_subscribed_ || phase_ == Phase::failed) return;
+  if (policy_ == OverflowPolicy::drop_oldest && saved_position_ == 0) {
+    restored_sequence_ = services_.bus.next_sequence();
+  }
   ReaderOptions options;
   options.filter = TopicFilter(services_.names.topics, patterns_);
   options.policy = policy_;
@@ -179,11 +185,8 @@ void Instance::start() {
     throw;
   }
   is_registering_ = false;
-  phase_ = Phase::running;
-}
-
-void Instance::finish_registration() {
-  is_registering_ = false;
+  if (must_reset_) services_.storage.reset(name_);  // by now its tables are declared
+  must_reset_ = false;
   phase_ = Phase::running;
 }
 

@@ -71,10 +71,9 @@ class Instance {
   void create();
   void restore();  // loads the saved state, or begins at the start of the journal
   bool must_recreate() const { return must_recreate_; }  // its state could not be read
-  void begin_anew();  // in place of restore: from the start of the journal
+  void begin_anew();  // in place of restore: rows and state go, from the start of the journal
   void open_reader();  // before the dispatchers begin
   void start();
-  void finish_registration();  // in place of start, where nothing is started (offline)
   void drain(std::int64_t deadline_ns);
   void stop();
 
@@ -156,6 +155,7 @@ class Instance {
   bool is_registering_ = false;  // create to the return of start
   bool is_starting_ = false;
   bool must_recreate_ = false;
+  bool must_reset_ = false;
 
   // [dispatch]
   std::vector<std::string> patterns_;

@@ -8,11 +8,10 @@
 #include <span>
 #include <thread>
 
-#include <sys/resource.h>
-
 #include <nlohmann/json.hpp>
 
 #include "core/logger.hpp"
+#include "core/process_usage.hpp"
 #include "event/error.hpp"
 #include "ingest/gunzip.hpp"
 #include "ingest/line_chunker.hpp"
@@ -27,15 +26,6 @@ constexpr std::uint32_t kChunkLines = 1000;
 constexpr std::uint32_t kPacedChunkLines = 20;  // with a speed, so that time flows evenly
 constexpr std::size_t kChunksAhead = 4;
 constexpr std::size_t kDerivedBatchMax = 16'384;
-
-double cpu_seconds() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 // Bodies of whole records, one after another, and when each arrived.
 class Source {
@@ -264,7 +254,7 @@ ReplayResult replay(Host& host, const ReplayOptions& options) {
   }
   ReplayResult result;
   const std::int64_t began_ns = monotonic_ns();
-  const double cpu_began = cpu_seconds();
+  const double cpu_began = process_cpu_seconds();
   finish_round(host);  // what an earlier run left unread
   Pace pace(options.speed, options.should_stop);
   std::exception_ptr failure;
@@ -302,7 +292,7 @@ ReplayResult replay(Host& host, const ReplayOptions& options) {
   if (!host.save(kSaveNs)) throw HostError(EPHOR_IO, "the replay's results could not be saved");
   if (failure != nullptr) std::rethrow_exception(failure);
   result.seconds = static_cast<double>(monotonic_ns() - began_ns) * 1e-9;
-  result.cpu_seconds = cpu_seconds() - cpu_began;
+  result.cpu_seconds = process_cpu_seconds() - cpu_began;
   return result;
 }
 
@@ -336,9 +326,7 @@ Json replay_summary(Host& host, const ReplayResult& result) {
   out["left_out"] = result.left_out;
   out["seconds"] = result.seconds;
   out["cpu_seconds"] = result.cpu_seconds;
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  out["peak_rss_mb"] = static_cast<double>(usage.ru_maxrss) / 1024.0;
+  out["peak_rss_mb"] = static_cast<double>(peak_resident_bytes()) / (1024.0 * 1024.0);
   out["rejections"] = Json::array();
   for (const Rejection& rejection : result.rejections) {
     out["rejections"].push_back(

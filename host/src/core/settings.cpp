@@ -182,7 +182,12 @@ class SettingsReader {
 
   void read_instance(const std::string& name, Json& entry, Settings& out) {
     if (entry.is_null()) entry = Json::object();
-    if (!entry.is_object() || !entry.value("enabled", true)) return;
+    if (!entry.is_object()) return;
+    const auto enabled = entry.find("enabled");
+    const auto plugin = entry.find("plugin");
+    if (enabled != entry.end() && (!enabled->is_boolean() || !enabled->get<bool>())) return;
+    if (plugin != entry.end() && !plugin->is_string()) return;
+    if (entry.contains("config") && !entry["config"].is_object() && !entry["config"].is_null()) return;
     const std::string pointer = "/plugins/" + name;
     const std::string id = entry.value("plugin", name);
     InstanceSettings made;

@@ -72,9 +72,51 @@ class Cursor {
   std::size_t at_ = 0;
 };
 
+// Two digits as a number; above 99 if one is none.
+constexpr unsigned two_digits(const char* at) {
+  const unsigned tens = static_cast<unsigned char>(at[0]) - '0';
+  const unsigned ones = static_cast<unsigned char>(at[1]) - '0';
+  return tens > 9 || ones > 9 ? 100 : tens * 10 + ones;
+}
+
+// "2017-11-07T06:29:00.072608193Z" with one to nine fractional digits, what nearly every event
+// carries: a third of the general way's cost. Empty for any other text, good or bad.
+std::optional<ParsedTime> parse_common(std::string_view text) {
+  constexpr std::size_t kFraction = 20;
+  if (text.size() < kFraction + 2 || text.size() > kFraction + 10 || text.back() != 'Z') return std::nullopt;
+  const char* at = text.data();
+  if (at[4] != '-' || at[7] != '-' || at[10] != 'T' || at[13] != ':' || at[16] != ':' || at[19] != '.') {
+    return std::nullopt;
+  }
+  const unsigned century = two_digits(at);
+  const unsigned in_century = two_digits(at + 2);
+  const unsigned month = two_digits(at + 5);
+  const unsigned day = two_digits(at + 8);
+  const unsigned hour = two_digits(at + 11);
+  const unsigned minute = two_digits(at + 14);
+  const unsigned second = two_digits(at + 17);
+  const std::int64_t year = century * 100 + in_century;
+  if (century > 22 || in_century > 99 || year < 1678 || year > 2261 || month < 1 || month > 12 ||
+      day < 1 || day > days_in_month(year, month) || hour > 23 || minute > 59 || second > 60) {
+    return std::nullopt;
+  }
+  std::int64_t fraction_ns = 0;
+  std::int64_t scale = kSecondNs;
+  for (const char c : text.substr(kFraction, text.size() - kFraction - 1)) {
+    const unsigned digit = static_cast<unsigned char>(c) - '0';
+    if (digit > 9) return std::nullopt;
+    scale /= 10;
+    fraction_ns += digit * scale;
+  }
+  const std::int64_t seconds =
+      days_from_civil(year, month, day) * 86'400 + hour * 3600 + minute * 60 + second;
+  return ParsedTime{seconds * kSecondNs + fraction_ns, false};
+}
+
 }  // namespace
 
 std::optional<ParsedTime> parse_time(std::string_view text) {
+  if (const auto common = parse_common(text)) return common;
   Cursor cursor(text);
   std::int64_t year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, fraction_ns = 0;
   if (!cursor.digits(4, year) || !cursor.take('-') || !cursor.digits(2, month) ||

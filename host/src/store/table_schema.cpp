@@ -38,10 +38,11 @@ std::string shown(const json& value) {
 }
 
 const json& member(const json& object, const char* name, json::value_t type,
-                   const std::string& pointer, const char* expected) {
+                   std::string_view pointer, const char* expected) {
+  const std::string at = std::string(pointer) + "/" + name;
   const auto found = object.find(name);
-  if (found == object.end()) fail(pointer + "/" + name, "nothing", expected);
-  if (found->type() != type) fail(pointer + "/" + name, shown(*found), expected);
+  if (found == object.end()) fail(at, "nothing", expected);
+  if (found->type() != type) fail(at, shown(*found), expected);
   return *found;
 }
 
