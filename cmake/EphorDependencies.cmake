@@ -37,3 +37,8 @@ add_library(ephor_yaml INTERFACE)
 add_library(ephor::yaml ALIAS ephor_yaml)
 target_link_libraries(ephor_yaml INTERFACE
   $<IF:$<TARGET_EXISTS:yaml-cpp::yaml-cpp>,yaml-cpp::yaml-cpp,yaml-cpp>)
+
+# The allocator of the program; a sanitizer brings its own.
+if(NOT CMAKE_CXX_FLAGS MATCHES "-fsanitize")
+  find_library(TCMALLOC_LIBRARY NAMES tcmalloc_minimal REQUIRED)
+endif()

@@ -93,6 +93,11 @@ class TestCase(unittest.TestCase):
 
     @classmethod
     def tearDownClass(cls):
+        for process in Host.processes:  # those a failed test left behind
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        Host.processes.clear()
         cls._scratch.cleanup()
 
     def assert_close(self, found, expected, tolerance, what=""):
@@ -114,6 +119,8 @@ class TestCase(unittest.TestCase):
 class Host:
     """`ephor run` on a free port; a context manager that stops it cleanly at the end."""
 
+    processes = []
+
     def __init__(self, data_dir, *settings, config=CONFIG):
         self.data_dir = Path(data_dir)
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -134,6 +141,7 @@ class Host:
             command += ["--set", setting]
         with open(self.log_file, "a") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        Host.processes.append(self.process)
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

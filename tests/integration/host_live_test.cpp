@@ -48,10 +48,11 @@ class Counter final : public Plugin {
     host_.provide_query("counter.sums", "", [this](std::string_view) { return state().dump(); });
     host_.provide_query("counter.rows", "", [this](std::string_view) {
       Json rows = Json::object();
-      host_.select("SELECT key, total, events FROM counter_sums", {},
-                   [&](std::span<const ephor_cell> cells) {
-                     rows[std::string(to_text(cells[0].bytes))] = {cells[1].integer, cells[2].integer};
-                   });
+      host_.select(
+          "SELECT key, total, events FROM counter_sums", {},
+          [&](std::span<const ephor_cell> cells) {
+            rows[std::string(to_text(cells[0].bytes))] = {cells[1].integer, cells[2].integer};
+          });
       return rows.dump();
     });
   }
@@ -79,7 +80,8 @@ class Counter final : public Plugin {
   }
   bool load(std::uint32_t version, std::string_view text) override {
     if (version != StateVersion) return false;
-    for (const auto& [key, sum] : Json::parse(text).items()) sums_[key] = {sum[0], sum[1]};
+    const Json saved = Json::parse(text);
+    for (const auto& [key, sum] : saved.items()) sums_[key] = {sum[0], sum[1]};
     return true;
   }
 
@@ -172,15 +174,16 @@ TEST_CASE("live: counts, duplicates and order; a query reads what was posted bef
           "[integration][host]") {
   const TemporaryDirectory directory;
   board().sequences.clear();
-  const auto settings = settings_for(directory.path(), {instance_of<Counter<1>>("counter"),
-                                                        instance_of<Recorder>("recorder"),
-                                                        instance_of<Source>("source")});
+  const auto settings = settings_for(
+      directory.path(), {instance_of<Counter<1>>("counter"), instance_of<Recorder>("recorder"),
+                         instance_of<Source>("source")});
   {
     host::Host host(settings, RunMode::live);
     host.start();
     Source& source = *Source::current.load();
     std::vector<std::string> rejected;
-    const auto first = source.post(points(0, 100) + point(7) + "\n{\"broken\n" + point(99) + "\n", &rejected);
+    const auto first =
+        source.post(points(0, 100) + point(7) + "\n{\"broken\n" + point(99) + "\n", &rejected);
     CHECK(first.accepted == 100);
     CHECK(first.duplicate == 2);
     CHECK(first.rejected == 1);
@@ -212,14 +215,16 @@ TEST_CASE("live: counts, duplicates and order; a query reads what was posted bef
   CHECK(again.stop());
 }
 
-TEST_CASE("live: what was acknowledged is there after the host was dropped", "[integration][host]") {
+TEST_CASE("live: what was acknowledged is there after the host was dropped",
+          "[integration][host]") {
   const TemporaryDirectory directory;
   constexpr int kRuns = 4;
   std::atomic<int> next{0};
   std::set<int> acknowledged;
   std::mutex mutex;
   for (int run = 0; run < kRuns; ++run) {
-    host::Host host(settings_for(directory.path(), {instance_of<Counter<1>>("counter")}), RunMode::live);
+    host::Host host(settings_for(directory.path(), {instance_of<Counter<1>>("counter")}),
+                    RunMode::live);
     host.start();
     std::vector<std::thread> clients;
     for (int client = 0; client < 2; ++client) {
@@ -262,8 +267,10 @@ TEST_CASE("exactly once: restarts at random points leave no trace in the results
       if (random() % 6 == 0) CHECK(host->save(kLongEnough));
       if (random() % 5 != 0) continue;
       ++restarts;
-      if (random() % 5 == 0) host->stop();
-      else host->abandon();
+      if (random() % 5 == 0)
+        host->stop();
+      else
+        host->abandon();
       host.reset();
       host = std::make_unique<host::Host>(settings, RunMode::live);
       host->start();
@@ -291,12 +298,14 @@ TEST_CASE("exactly once: restarts at random points leave no trace in the results
 TEST_CASE("state: of another version is rebuilt from the journal", "[integration][host]") {
   const TemporaryDirectory directory;
   {
-    host::Host host(settings_for(directory.path(), {instance_of<Counter<1>>("counter")}), RunMode::live);
+    host::Host host(settings_for(directory.path(), {instance_of<Counter<1>>("counter")}),
+                    RunMode::live);
     host.start();
     ingest(host, points(0, 500));
     CHECK(host.stop());
   }
-  host::Host host(settings_for(directory.path(), {instance_of<Counter<2>>("counter")}), RunMode::live);
+  host::Host host(settings_for(directory.path(), {instance_of<Counter<2>>("counter")}),
+                  RunMode::live);
   host.start();
   const std::uint64_t last = ingest(host, points(400, 600)).last_sequence;
   CHECK(Json::parse(host.query("counter.sums", "{}", last)) == sums_of(600));
@@ -309,9 +318,9 @@ TEST_CASE("slow readers: replay loses nothing, drop_oldest counts what it loses"
   const TemporaryDirectory directory;
   board().sequences.clear();
   auto settings = settings_for(
-      directory.path(), {instance_of<Recorder>("dropping", R"({"policy":1,"slow_us":4000})"),
-                         instance_of<Recorder>("fast"),
-                         instance_of<Recorder>("slow", R"({"slow_us":4000})")});
+      directory.path(),
+      {instance_of<Recorder>("dropping", R"({"policy":1,"slow_us":4000})"),
+       instance_of<Recorder>("fast"), instance_of<Recorder>("slow", R"({"slow_us":4000})")});
   settings.bus_bytes = 128U << 10;
   settings.dispatch_threads = 3;
   host::Host host(settings, RunMode::live);
@@ -383,9 +392,9 @@ class FailsToStart final : public Plugin {
 TEST_CASE("a plugin that does not start: the others run, and nobody waits for it",
           "[integration][host]") {
   const TemporaryDirectory directory;
-  auto settings = settings_for(directory.path(), {instance_of<Counter<1>>("counter"),
-                                                  instance_of<FailsToStart<0>>("reader"),
-                                                  instance_of<FailsToStart<EPHOR_CAP_SOURCE>>("source")});
+  auto settings = settings_for(
+      directory.path(), {instance_of<Counter<1>>("counter"), instance_of<FailsToStart<0>>("reader"),
+                         instance_of<FailsToStart<EPHOR_CAP_SOURCE>>("source")});
   settings.bus_bytes = 128U << 10;
   host::Host host(settings, RunMode::live);
   host.start();
@@ -411,7 +420,8 @@ class Greedy final : public Plugin {
   static constexpr std::string_view kId = "greedy";
   Greedy(Host host, std::string_view) : host_(std::move(host)) {}
   void start() override {
-    host_.provide_query("greedy.it", "", [this](std::string_view) { return "\"" + host_.instance() + "\""; });
+    host_.provide_query("greedy.it", "",
+                        [this](std::string_view) { return "\"" + host_.instance() + "\""; });
   }
 
  private:
@@ -420,9 +430,9 @@ class Greedy final : public Plugin {
 
 TEST_CASE("a taken query: the second instance fails and names the first", "[integration][host]") {
   const TemporaryDirectory directory;
-  host::Host host(settings_for(directory.path(),
-                               {instance_of<Greedy>("one"), instance_of<Greedy>("two")}),
-                  RunMode::live);
+  host::Host host(
+      settings_for(directory.path(), {instance_of<Greedy>("one"), instance_of<Greedy>("two")}),
+      RunMode::live);
   host.start();
   CHECK(host.query("greedy.it") == "\"one\"");
   CHECK(host.instances()[1]->health().reason.find("already provided by instance one") !=
@@ -437,7 +447,8 @@ TEST_CASE("concurrent clients: overlapping duplicates are stored once", "[integr
   std::uint64_t duplicate = 0;
   std::uint64_t posted = 0;
   {
-    host::Host host(settings_for(directory.path(), {instance_of<Counter<1>>("counter")}), RunMode::live);
+    host::Host host(settings_for(directory.path(), {instance_of<Counter<1>>("counter")}),
+                    RunMode::live);
     host.start();
     std::mutex mutex;
     std::vector<std::thread> clients;

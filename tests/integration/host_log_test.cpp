@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The log over a journal that fails on demand, and replays that must not differ.
+#include <zlib.h>
+
 #include <chrono>
 #include <fstream>
 #include <future>
 #include <random>
 #include <semaphore>
 #include <set>
-
-#include <zlib.h>
 
 #include "core/event_log.hpp"
 #include "core/replay.hpp"
@@ -32,7 +32,8 @@ class MemoryJournal final : public host::Journal {
 
   host::EncodedBatch encode(const host::Batch& batch) const override {
     on_encode();
-    if (batch.events.size() > host::kBatchEventsMax) throw HostError(EPHOR_INVALID, "too many events");
+    if (batch.events.size() > host::kBatchEventsMax)
+      throw HostError(EPHOR_INVALID, "too many events");
     return {};
   }
   using host::Journal::append;
@@ -46,7 +47,8 @@ class MemoryJournal final : public host::Journal {
       for (std::uint32_t i = 0; i < batch.events.size(); ++i) {
         ephor_event& event = batch.events[i];
         event.sequence = host::sequence_of(batch.position, i);
-        stored.push_back({event.sequence, std::string(record_of(event)), event.flags, event.time_ns});
+        stored.push_back(
+            {event.sequence, std::string(record_of(event)), event.flags, event.time_ns});
       }
       ids_.insert(ids_.end(), batch.ids.begin(), batch.ids.end());
     }
@@ -115,7 +117,8 @@ struct LogOverMemory {
   ~LogOverMemory() { log.stop(); }
 
   host::IngestCounts post(std::string_view lines) {
-    auto arrival = door.admit(body_of(lines), {EPHOR_FORMAT_LINES, "", kBegin + 1'000'000 * kSecond});
+    auto arrival =
+        door.admit(body_of(lines), {EPHOR_FORMAT_LINES, "", kBegin + 1'000'000 * kSecond});
     return log.ingest(std::move(arrival.batches));
   }
   std::future<host::IngestCounts> post_elsewhere(std::string lines) {
@@ -129,7 +132,8 @@ template <typename Condition>
 bool comes_true(Condition&& condition) {
   const auto began = std::chrono::steady_clock::now();
   while (!condition()) {
-    if (std::chrono::steady_clock::now() - began > std::chrono::nanoseconds(kLongEnough)) return false;
+    if (std::chrono::steady_clock::now() - began > std::chrono::nanoseconds(kLongEnough))
+      return false;
     std::this_thread::yield();
   }
   return true;
@@ -143,7 +147,9 @@ class Gate {
     go_.acquire();
     if (must_fail_) throw HostError(EPHOR_FULL, "no space left");
   }
-  bool wait_for_arrival() { return arrived_.try_acquire_for(std::chrono::nanoseconds(kLongEnough)); }
+  bool wait_for_arrival() {
+    return arrived_.try_acquire_for(std::chrono::nanoseconds(kLongEnough));
+  }
   void open() { go_.release(); }
   void fail() {
     must_fail_ = true;
@@ -176,7 +182,8 @@ host::DerivedDraft derived_from(std::uint64_t cause) {
   return draft;
 }
 
-TEST_CASE("journal failure: what was refused is accepted when it comes again", "[integration][log]") {
+TEST_CASE("journal failure: what was refused is accepted when it comes again",
+          "[integration][log]") {
   LogOverMemory over;
   over.log.start();
   over.post(points(0, 10));
@@ -306,7 +313,8 @@ TEST_CASE("log: what it stores does not depend on how events are batched", "[int
     std::mt19937 steps(step_max);
     for (std::size_t i = 0; i < lines.size();) {
       std::string body;
-      for (unsigned left = 1 + steps() % step_max; left > 0 && i < lines.size(); --left) body += lines[i++];
+      for (unsigned left = 1 + steps() % step_max; left > 0 && i < lines.size(); --left)
+        body += lines[i++];
       over.post(body);
     }
     std::vector<std::pair<std::string, std::uint8_t>> out;
@@ -338,10 +346,13 @@ class Deriver final : public Plugin {
  public:
   static constexpr std::string_view kId = IsSecond ? "second" : "first";
   Deriver(Host host, std::string_view) : host_(std::move(host)) {
-    if (IsSecond) host_.subscribe({"test.point", "derived.first"});
-    else host_.subscribe({"test.point"});
-    host_.provide_query(std::string(kId) + ".summary", "",
-                        [this](std::string_view) { return Json{{std::string(kId), seen_}}.dump(); });
+    if (IsSecond)
+      host_.subscribe({"test.point", "derived.first"});
+    else
+      host_.subscribe({"test.point"});
+    host_.provide_query(std::string(kId) + ".summary", "", [this](std::string_view) {
+      return Json{{std::string(kId), seen_}}.dump();
+    });
   }
   void on_events(std::span<const Event> events) override {
     for (const Event& event : events) {
@@ -350,7 +361,8 @@ class Deriver final : public Plugin {
       const int n = data["n"];
       const std::string text = Json{{"n", n}, {"seen", seen_}}.dump();
       if (n % (IsSecond ? 5 : 4) != 0) continue;
-      host_.publish({.topic = IsSecond ? "derived.second" : "derived.first", .data_json = text,
+      host_.publish({.topic = IsSecond ? "derived.second" : "derived.first",
+                     .data_json = text,
                      .cause = &event});
     }
   }
@@ -365,10 +377,10 @@ class Deriver final : public Plugin {
   int seen_ = 0;
 };
 
-host::ReplayResult replayed(const std::filesystem::path& data_dir, const host::ReplayOptions& options,
-                            std::size_t threads = 2) {
-  auto settings =
-      settings_for(data_dir, {instance_of<Deriver<false>>("first"), instance_of<Deriver<true>>("second")});
+host::ReplayResult replayed(const std::filesystem::path& data_dir,
+                            const host::ReplayOptions& options, std::size_t threads = 2) {
+  auto settings = settings_for(
+      data_dir, {instance_of<Deriver<false>>("first"), instance_of<Deriver<true>>("second")});
   settings.dispatch_threads = threads;
   host::Host host(settings, RunMode::replay);
   host.start();
@@ -400,14 +412,14 @@ std::filesystem::path recording(const TemporaryDirectory& directory) {
     return line;
   };
   for (int n = 0; n < kRecorded; ++n) {
-    const int at = n % 10 < 9 ? n : std::max(0, n - 3);
     text += line_of(n);
     if (n % 50 == 49) text += line_of(n - 20);
     if (n == 1'000 || n == 2'000) text += "{\"specversion\":\"1.0\",\n";
   }
   gzFile out = gzopen(file.c_str(), "wb1");
   REQUIRE(out != nullptr);
-  REQUIRE(gzwrite(out, text.data(), static_cast<unsigned>(text.size())) == static_cast<int>(text.size()));
+  REQUIRE(gzwrite(out, text.data(), static_cast<unsigned>(text.size())) ==
+          static_cast<int>(text.size()));
   gzclose(out);
   return file;
 }
@@ -431,8 +443,8 @@ TEST_CASE("replay: twice gives the same journal, byte for byte", "[integration][
   CHECK(firsts.size() == kRecorded / 4);
   CHECK(all_once(firsts));
   CHECK(seconds.size() == kRecorded / 5);
-  CHECK(std::count_if(seconds.begin(), seconds.end(), [](const auto& one) { return one.second == 2; }) ==
-        kRecorded / 20);
+  CHECK(std::count_if(seconds.begin(), seconds.end(),
+                      [](const auto& one) { return one.second == 2; }) == kRecorded / 20);
   CHECK(count_by(journal, "ephor.flush", "log_time").size() == 1);
 
   SECTION("the journal replayed is the journal") {
@@ -467,10 +479,12 @@ TEST_CASE("replay: of a journal keeps the time of arrival of events that carry n
           "[integration][replay]") {
   const TemporaryDirectory files, a, b;
   const auto file = files.path() / "timeless.ndjson";
-  std::ofstream(file) << R"({"specversion":"1.0","id":"1","source":"s","type":"test.point","data":{"n":1}})"
-                      << "\n"
-                      << R"({"specversion":"1.0","id":"2","source":"s","type":"test.point",)"
-                      << R"("time":"2200-01-01T00:00:00Z","data":{"n":2}})" << "\n";
+  std::ofstream(file)
+      << R"({"specversion":"1.0","id":"1","source":"s","type":"test.point","data":{"n":1}})"
+      << "\n"
+      << R"({"specversion":"1.0","id":"2","source":"s","type":"test.point",)"
+      << R"("time":"2200-01-01T00:00:00Z","data":{"n":2}})"
+      << "\n";
   (void)replayed(a.path(), from_file(file));
   host::ReplayOptions options;
   options.journal = a.path();
@@ -485,7 +499,9 @@ TEST_CASE("replay: of a journal keeps the time of arrival of events that carry n
 class Prolific final : public Plugin {
  public:
   static constexpr std::string_view kId = "prolific";
-  Prolific(Host host, std::string_view) : host_(std::move(host)) { host_.subscribe({"test.point"}); }
+  Prolific(Host host, std::string_view) : host_(std::move(host)) {
+    host_.subscribe({"test.point"});
+  }
   void on_event(const Event& event) override {
     for (int i = 0; i < 20; ++i) {
       host_.publish({.topic = "derived.many", .data_json = R"({"n":0})", .cause = &event});
@@ -496,7 +512,8 @@ class Prolific final : public Plugin {
   Host host_;
 };
 
-TEST_CASE("replay: a new plugin may derive more than one batch holds at once", "[integration][replay]") {
+TEST_CASE("replay: a new plugin may derive more than one batch holds at once",
+          "[integration][replay]") {
   const TemporaryDirectory files, a;
   const auto file = recording(files);
   (void)replayed(a.path(), from_file(file));

@@ -5,15 +5,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <ephor/plugin.hpp>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
-
-#include <ephor/plugin.hpp>
-#include <nlohmann/json.hpp>
 
 #include "core/host.hpp"
 #include "event/times.hpp"
@@ -45,9 +44,8 @@ host::LoadedPlugin plugin_of() {
                                       0,
                                       &detail::Adapter<Class>::create};
   static const ephor_plugin_info* const infos[] = {&info};
-  static const ephor_entry entry{EPHOR_ENTRY_MAGIC, sizeof(ephor_entry), EPHOR_ABI_MAJOR,
-                                 EPHOR_ABI_MINOR,   0,                   1,
-                                 infos};
+  static const ephor_entry entry{
+      EPHOR_ENTRY_MAGIC, sizeof(ephor_entry), EPHOR_ABI_MAJOR, EPHOR_ABI_MINOR, 0, 1, infos};
   return {"", &entry, &info};
 }
 
@@ -83,7 +81,8 @@ inline Buffer body_of(std::string_view text) {
 // Event number `n`, one second after the one before; its value is known from its number.
 inline std::int64_t value_of(int n) { return (static_cast<std::int64_t>(n) * 7'919) % 1'000; }
 inline std::string key_of(int n) { return "key " + std::to_string(n % 17); }
-inline std::string point(int n, const std::string& source = "s", const std::string& type = "test.point") {
+inline std::string point(int n, const std::string& source = "s",
+                         const std::string& type = "test.point") {
   return R"({"specversion":"1.0","id":"e)" + std::to_string(n) + R"(","source":")" + source +
          R"(","type":")" + type + R"(","time":")" + host::format_time(kBegin + n * kSecond) +
          R"(","data":{"n":)" + std::to_string(n) + R"(,"key":")" + key_of(n) + R"(","value":)" +
@@ -124,7 +123,8 @@ inline std::vector<Kept> journal_of(const std::filesystem::path& data_dir) {
   for (std::uint64_t position = 1; journal.next(position, batch); position = batch.position + 1) {
     for (std::size_t i = 0; i < batch.records.size(); ++i) {
       out.push_back({host::sequence_of(batch.position, static_cast<std::uint32_t>(i)),
-                     std::string(batch.record(i)), batch.records[i].flags, batch.records[i].time_ns});
+                     std::string(batch.record(i)), batch.records[i].flags,
+                     batch.records[i].time_ns});
     }
   }
   return out;
@@ -132,8 +132,8 @@ inline std::vector<Kept> journal_of(const std::filesystem::path& data_dir) {
 
 // How often each value of `member` (of the envelope, "id", or the data) occurs among the events of
 // one type.
-inline std::map<std::string, int> count_by(const std::vector<Kept>& journal, const std::string& type,
-                                           const std::string& member) {
+inline std::map<std::string, int> count_by(const std::vector<Kept>& journal,
+                                           const std::string& type, const std::string& member) {
   std::map<std::string, int> counts;
   for (const Kept& kept : journal) {
     const Json event = Json::parse(kept.record);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -158,12 +159,12 @@ class ConfigReader {
   }
 
   Json secret_file(const std::string& path, const std::string& pointer) {
-    config_.secrets_.insert(pointer);
     std::ifstream in(path, std::ios::binary);
     if (!in) {
       errors_.push_back(config_.error_at(pointer, "found file:" + path + ", expected a readable file"));
       return {};
     }
+    config_.secrets_.insert(pointer);  // what is in the file, not where it is
     std::string text{std::istreambuf_iterator<char>(in), {}};
     text.erase(text.find_last_not_of(" \t\r\n") + 1);
     return text;

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdio>
 #include <future>
+#include <tuple>
 
 #include "core/event_log.hpp"
 #include "core/instance_tables.hpp"

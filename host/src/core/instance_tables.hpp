@@ -3,6 +3,7 @@
 
 #include <ephor/abi.h>
 
+#include <cstdint>
 #include <string_view>
 
 namespace ephor::host {

@@ -4,6 +4,7 @@
 #include <ephor/plugin.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 
 #include <boost/dll/shared_library.hpp>

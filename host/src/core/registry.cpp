@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/registry.hpp"
 
+#include <algorithm>
 #include <mutex>
 
 #include "core/instance.hpp"

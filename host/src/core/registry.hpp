@@ -6,6 +6,7 @@
 #include <ephor/abi.h>
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>

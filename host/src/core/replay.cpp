@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <exception>
+#include <iterator>
 #include <mutex>
 #include <span>
 #include <thread>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/storage.hpp"
 
+#include <algorithm>
 #include <condition_variable>
 #include <iterator>
 #include <map>

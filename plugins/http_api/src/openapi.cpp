@@ -2,6 +2,7 @@
 #include "openapi.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <ephor/json.hpp>
 #include <set>
 

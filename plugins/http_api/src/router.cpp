@@ -2,7 +2,9 @@
 #include "router.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <span>
+#include <tuple>
 #include <utility>
 
 namespace ephor::http_api {

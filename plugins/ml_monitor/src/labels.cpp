@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "labels.hpp"
 
-#include <xxhash.h>
-
 #include <charconv>
 #include <cmath>
+#include <ephor/text_hash.hpp>
 
 namespace ephor::ml_monitor {
 namespace {
@@ -59,7 +58,7 @@ Labels::Labels(const Config& config)
 }
 
 LabelId Labels::intern(std::string_view spelling) {
-  const std::uint64_t hash = XXH3_64bits(spelling.data(), spelling.size());
+  const std::uint64_t hash = hash64(spelling);
   const std::uint32_t found =
       spelling_index_.find(hash, [&](std::uint32_t at) { return spellings_[at].text == spelling; });
   if (found != HashIndex::kNone) return spellings_[found].id;
@@ -83,7 +82,7 @@ std::string Labels::canonical(std::string_view spelling) const {
 }
 
 LabelId Labels::intern_canonical(std::string_view canonical) {
-  const std::uint64_t hash = XXH3_64bits(canonical.data(), canonical.size());
+  const std::uint64_t hash = hash64(canonical);
   const std::uint32_t found =
       name_index_.find(hash, [&](std::uint32_t at) { return names_[at] == canonical; });
   if (found != HashIndex::kNone) return found;

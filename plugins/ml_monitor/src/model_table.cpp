@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model_table.hpp"
 
-#include <xxhash.h>
-
 #include <algorithm>
+#include <ephor/text_hash.hpp>
 #include <map>
 #include <utility>
 
@@ -12,10 +11,6 @@ namespace {
 
 Json time_or_null(std::int64_t time_ns) {
   return time_ns == kNoTime ? Json() : Json(rfc3339(time_ns));
-}
-Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
-Json json_or_null(const std::string& text) {
-  return text.empty() ? Json() : Json::parse(text, nullptr, false);
 }
 
 void save_importance(StateWriter& out, const Importance& importance) {
@@ -112,8 +107,7 @@ void ScoreGroups::load(StateReader& in) {
 
 std::optional<std::uint32_t> ModelTable::find(std::string_view model_id) const {
   const std::uint32_t found =
-      index_.find(XXH3_64bits(model_id.data(), model_id.size()),
-                  [&](std::uint32_t at) { return models_[at].id == model_id; });
+      index_.find(hash64(model_id), [&](std::uint32_t at) { return models_[at].id == model_id; });
   if (found == HashIndex::kNone) return std::nullopt;
   return found;
 }
@@ -130,7 +124,7 @@ std::uint32_t ModelTable::index_of(std::string_view model_id) {
     other_ = at;
   } else {
     models_.back().id = model_id;
-    index_.insert(XXH3_64bits(model_id.data(), model_id.size()), at);
+    index_.insert(hash64(model_id), at);
   }
   return at;
 }
@@ -450,7 +444,7 @@ void ModelTable::load(StateReader& in, const Labels& labels) {
     if (other == i) {
       other_ = static_cast<std::uint32_t>(i);
     } else {
-      const std::uint64_t hash = XXH3_64bits(model.id.data(), model.id.size());
+      const std::uint64_t hash = hash64(model.id);
       if (find(model.id)) throw Error(EPHOR_INVALID, "state: a model twice");
       index_.insert(hash, static_cast<std::uint32_t>(i));
     }

@@ -4,12 +4,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <ephor/times.hpp>
 #include <map>
 #include <tuple>
 #include <utility>
 #include <vector>
-
-#include "times.hpp"
 
 namespace ephor::tracer {
 namespace {
@@ -63,22 +62,18 @@ Json red_json(const RedCell& cell) {
           {"p50_ms", quantile_ms(cell, 0.50)},
           {"p95_ms", quantile_ms(cell, 0.95)},
           {"p99_ms", quantile_ms(cell, 0.99)},
-          {"min_ms", milliseconds(cell.duration_min_ns)},
-          {"max_ms", milliseconds(cell.duration_max_ns)}};
-}
-
-Json time_json(const std::optional<std::int64_t>& ns) {
-  return ns ? Json(format_time(*ns)) : Json();
+          {"min_ms", to_milliseconds(cell.duration_min_ns)},
+          {"max_ms", to_milliseconds(cell.duration_max_ns)}};
 }
 
 Json summary_json(const TraceSummary& trace) {
   const bool has_root = trace.root_start_ns.has_value();
   return {{"trace_id", hex_of(trace.id)},
-          {"correlation_id", trace.correlation_id.empty() ? Json() : Json(trace.correlation_id)},
+          {"correlation_id", text_or_null(trace.correlation_id)},
           {"root_component", has_root ? Json(trace.root_component) : Json()},
           {"root_operation", has_root ? Json(trace.root_operation) : Json()},
           {"start", format_time(trace.start_ns)},
-          {"duration_ms", milliseconds(trace.end_ns - trace.start_ns)},
+          {"duration_ms", to_milliseconds(trace.end_ns - trace.start_ns)},
           {"span_count", trace.span_count},
           {"error_count", trace.error_count},
           {"components", trace.components}};
@@ -119,8 +114,8 @@ Json performance_json(const RedTable& red, std::uint64_t late_spans, const Json&
     windows.push_back(std::move(entry));
   }
   return {{"over",
-           {{"from", time_json(found.from_ns)},
-            {"to", time_json(found.to_ns)},
+           {{"from", time_or_null(found.from_ns)},
+            {"to", time_or_null(found.to_ns)},
             {"resolution_s",
              found.resolution_ns == 0 ? Json() : Json(found.resolution_ns / 1'000'000'000)},
             {"spans", all.count},
@@ -206,12 +201,6 @@ Json traces_json(const TraceStore& traces, double trace_sampling_rate, const Jso
 }
 
 Json row_json(const CorrelationRow& row) {
-  const auto text_or_null = [](const std::string& text) {
-    return text.empty() ? Json() : Json(text);
-  };
-  const auto json_or_null = [](const std::string& text) {
-    return text.empty() ? Json() : Json::parse(text, nullptr, false);
-  };
   return {{"correlation_id", row.correlation_id},
           {"request_timestamp", text_or_null(row.request_timestamp)},
           {"response_timestamp", text_or_null(row.response_timestamp)},

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <ephor/json.hpp>
+#include <ephor/times.hpp>
 #include <tuple>
 
 #include "text.hpp"
-#include "times.hpp"
 
 namespace ephor::tracer {
 namespace {
@@ -69,7 +69,7 @@ std::string performance_of(const CorrelationRecord& record) {
   const auto start = record.start_ns();
   const auto end = record.end_ns();
   if (start && end)
-    object.number("duration_ms", milliseconds(*end - *start));
+    object.number("duration_ms", to_milliseconds(*end - *start));
   else
     object.key("duration_ms") += "null";
   object.number("span_count", record.span_count());
@@ -79,7 +79,7 @@ std::string performance_of(const CorrelationRecord& record) {
     ObjectText component(components.key(extent->component));
     component.time("start", extent->start_ns);
     component.time("end", extent->end_ns);
-    component.number("ms", milliseconds(extent->end_ns - extent->start_ns));
+    component.number("ms", to_milliseconds(extent->end_ns - extent->start_ns));
     component.number("spans", extent->span_count);
     component.close();
   }

@@ -2,9 +2,9 @@
 #include "error_groups.hpp"
 
 #include <algorithm>
+#include <ephor/text_hash.hpp>
 
 #include "text.hpp"
-#include "text_hash.hpp"
 
 namespace ephor::tracer {
 namespace {

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstring>
 #include <ephor/events.hpp>
+#include <ephor/id_rows.hpp>
 #include <ephor/json.hpp>
+#include <ephor/ledger.hpp>
 #include <ephor/plugin.hpp>
 #include <ephor/state.hpp>
+#include <ephor/text_hash.hpp>
+#include <ephor/times.hpp>
 #include <set>
 
 #include "answers.hpp"
 #include "correlation_record.hpp"
 #include "error_groups.hpp"
-#include "id_set.hpp"
-#include "ledger.hpp"
 #include "red_table.hpp"
 #include "settings.hpp"
 #include "story.hpp"
-#include "times.hpp"
 #include "trace_store.hpp"
 
 namespace ephor::tracer {
@@ -39,8 +40,11 @@ constexpr std::string_view kTables = R"({"version": 1, "tables": [
     {"name": "chunk", "type": "integer"},
     {"name": "ids", "type": "blob"}]}]})";
 
-// Kinds of rows in tracer_ids. Stored: numbers are never used again.
-enum class IdKind : std::int64_t { trace = 1, failed_trace = 2, correlation = 3 };
+constexpr const char* kIdTable = "tracer_ids";
+// Kinds of its rows. Stored: numbers are never used again.
+constexpr std::int64_t kTraceIds = 1;
+constexpr std::int64_t kFailedTraceIds = 2;
+constexpr std::int64_t kCorrelationIds = 3;
 
 // A client's timestamp: text, or a number in seconds, milliseconds, microseconds or nanoseconds
 // since the epoch, told apart by size (each unit covers the years 1973 to 5138).
@@ -114,9 +118,9 @@ class Tracer final : public Plugin {
 
   void save(const Rows& rows, std::string& state) override {
     correlations_.save([&](const CorrelationRecord& record) { upsert(rows, row_of(record)); });
-    save_ids(rows, IdKind::trace, traces_.seen());
-    save_ids(rows, IdKind::failed_trace, traces_.failed());
-    save_ids(rows, IdKind::correlation, correlations_seen_);
+    save_ids(rows, kIdTable, kTraceIds, traces_.seen());
+    save_ids(rows, kIdTable, kFailedTraceIds, traces_.failed());
+    save_ids(rows, kIdTable, kCorrelationIds, correlations_seen_);
     StateWriter out(state);
     out.varint(traces_.seen().size()).varint(traces_.failed().size());
     out.varint(correlations_seen_.size()).varint(unreadable_).varint(late_);
@@ -136,7 +140,10 @@ class Tracer final : public Plugin {
                            errors_.read(in);
                            traces_.read(in);
                          });
-    return is_read && load_ids(counts);
+    return is_read && load_ids(host_, kIdTable,
+                               {{kTraceIds, traces_.seen(), counts[0]},
+                                {kFailedTraceIds, traces_.failed(), counts[1]},
+                                {kCorrelationIds, correlations_seen_, counts[2]}});
   }
 
  private:
@@ -280,30 +287,6 @@ class Tracer final : public Plugin {
         {Cell::text(row.correlation_id), text(row.request_timestamp), text(row.response_timestamp),
          text(row.component_path), json(row.performance_metrics_json), json(row.error_info_json),
          json(row.metadata_json)});
-  }
-
-  static void save_ids(const Rows& rows, IdKind kind, IdSet& ids) {
-    ids.save_chunks([&](std::int64_t chunk, std::string_view bytes) {
-      rows.upsert("tracer_ids", {Cell::integer_value(static_cast<std::int64_t>(kind)),
-                                 Cell::integer_value(chunk), Cell::blob(bytes)});
-    });
-  }
-
-  bool load_ids(const std::size_t (&counts)[3]) {
-    IdSet* sets[3] = {&traces_.seen(), &traces_.failed(), &correlations_seen_};
-    bool is_good = true;
-    if (counts[0] + counts[1] + counts[2] > 0) {
-      host_.select("SELECT kind, chunk, ids FROM tracer_ids ORDER BY kind, chunk", {},
-                   [&](std::span<const ephor_cell> cells) {
-                     if (cells.size() < 3 || cells[0].integer < 1 || cells[0].integer > 3) return;
-                     const auto kind = static_cast<std::size_t>(cells[0].integer - 1);
-                     is_good =
-                         is_good && sets[kind]->load_chunk(cells[1].integer,
-                                                           to_text(cells[2].bytes), counts[kind]);
-                   });
-    }
-    for (std::size_t i = 0; i < 3; ++i) is_good = is_good && sets[i]->size() == counts[i];
-    return is_good;
   }
 
   // ---- queries

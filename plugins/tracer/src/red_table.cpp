@@ -2,6 +2,7 @@
 #include "red_table.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 
 namespace ephor::tracer {

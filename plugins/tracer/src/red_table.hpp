@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <ephor/text_hash.hpp>
 #include <map>
 #include <optional>
 #include <string>
@@ -17,7 +18,6 @@
 #include <vector>
 
 #include "sketch.hpp"
-#include "text_hash.hpp"
 
 namespace ephor::tracer {
 

@@ -4,13 +4,12 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <ephor/times.hpp>
 #include <map>
 #include <set>
 #include <string_view>
 #include <tuple>
 #include <utility>
-
-#include "times.hpp"
 
 namespace ephor::tracer {
 namespace {
@@ -76,8 +75,8 @@ Json node_json(const SpanNode& node) {
            {"component", span.component},
            {"operation", span.operation},
            {"start", format_time(span.start_ns)},
-           {"duration_ms", milliseconds(span.end_ns - span.start_ns)},
-           {"self_ms", milliseconds(node.self_ns)},
+           {"duration_ms", to_milliseconds(span.end_ns - span.start_ns)},
+           {"self_ms", to_milliseconds(node.self_ns)},
            {"status", span.status.empty() ? "unset" : span.status},
            {"children", Json::array()}};
   if (!span.kind.empty()) out["kind"] = span.kind;
@@ -120,7 +119,7 @@ Json critical_path_json(const SpanTree& tree) {
     path.push_back({{"span_id", span.span_id},
                     {"component", span.component},
                     {"operation", span.operation},
-                    {"ms", milliseconds(tree.critical_ns[i])}});
+                    {"ms", to_milliseconds(tree.critical_ns[i])}});
   }
   return path;
 }
@@ -136,7 +135,7 @@ Json extent_json(const SpanTree& tree) {
   }
   return {{"start", format_time(start)},
           {"end", format_time(end)},
-          {"duration_ms", milliseconds(end - start)}};
+          {"duration_ms", to_milliseconds(end - start)}};
 }
 
 Json tree_json(const SpanTree& tree) {

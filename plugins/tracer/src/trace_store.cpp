@@ -4,8 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-
-#include "text_hash.hpp"
+#include <ephor/text_hash.hpp>
 
 namespace ephor::tracer {
 namespace {

@@ -3,14 +3,13 @@
 
 #include <array>
 #include <cstdint>
+#include <ephor/id_set.hpp>
 #include <ephor/state.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
-
-#include "id_set.hpp"
 
 namespace ephor::tracer {
 

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "answers.hpp"
 
-#include "times.hpp"
+#include <ephor/times.hpp>
+
 #include "vocabulary.hpp"
 
 namespace ephor::trade_tracker {
 namespace {
-
-Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
-Json time_or_null(const std::optional<std::int64_t>& ns) {
-  return ns ? Json(format_time(*ns)) : Json();
-}
 
 Json money_or_null(const TradeGroup& group, const ExactSum& sum) {
   return group.closed_with_pnl() == 0 ? Json() : Json(sum.value());

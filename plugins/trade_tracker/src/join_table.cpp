@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "join_table.hpp"
 
+#include <ephor/text_hash.hpp>
 #include <utility>
-
-#include "text_hash.hpp"
 
 namespace ephor::trade_tracker {
 

@@ -3,18 +3,19 @@
 #include <charconv>
 #include <cmath>
 #include <ephor/events.hpp>
+#include <ephor/id_rows.hpp>
 #include <ephor/json.hpp>
+#include <ephor/ledger.hpp>
 #include <ephor/plugin.hpp>
 #include <ephor/state.hpp>
+#include <ephor/text_hash.hpp>
+#include <ephor/times.hpp>
+#include <tuple>
 
 #include "answers.hpp"
-#include "id_set.hpp"
 #include "join_table.hpp"
-#include "ledger.hpp"
 #include "performance.hpp"
 #include "rows.hpp"
-#include "text_hash.hpp"
-#include "times.hpp"
 #include "vocabulary.hpp"
 
 namespace ephor::trade_tracker {
@@ -22,8 +23,10 @@ namespace {
 
 constexpr std::int64_t kPageRows = 500;
 
-// Kinds of rows in trade_tracker_ids. Stored: numbers are never used again.
-enum class IdKind : std::int64_t { trade = 1, decision = 2 };
+constexpr const char* kIdTable = "trade_tracker_ids";
+// Kinds of its rows. Stored: numbers are never used again.
+constexpr std::int64_t kTradeIds = 1;
+constexpr std::int64_t kDecisionIds = 2;
 
 struct Settings {
   std::size_t max_trades_in_memory;
@@ -44,8 +47,7 @@ struct Settings {
   }
 };
 
-std::optional<double> amount(simdjson::dom::element value) {
-  const std::optional<double> number = EventReader::number(value);
+std::optional<double> amount(const std::optional<double>& number) {
   return number && std::abs(*number) <= kAmountMax ? number : std::nullopt;
 }
 
@@ -60,49 +62,27 @@ std::string text_of(const LabelOrNumber& value) {
 // What one ephor.trade event tells. Clients name times in several ways: open_time and close_time
 // are the opening and the close; where they are missing, the event's own time is that of what it
 // reports.
-TradeRecord trade_from(const simdjson::dom::object data, const Event& event) {
+TradeRecord trade_from(const Trade& told, const Event& event) {
   TradeRecord trade;
-  for (const auto& [key, value] : data) {
-    if (key == "trade_id")
-      trade.trade_id = EventReader::text(value);
-    else if (key == "decision_id")
-      trade.decision_id = EventReader::text(value);
-    else if (key == "execution_id")
-      trade.execution_id = EventReader::text(value);
-    else if (key == "order_id")
-      trade.order_id = EventReader::text(value);
-    else if (key == "symbol")
-      trade.symbol = EventReader::text(value);
-    else if (key == "side")
-      trade.side = normalise_side(EventReader::text(value));
-    else if (key == "status")
-      trade.status = normalise_status(EventReader::text(value));
-    else if (key == "close_reason")
-      trade.close_reason = EventReader::text(value);
-    else if (key == "regime")
-      trade.regime = EventReader::text(value);
-    else if (key == "quantity" || key == "size")
-      trade.quantity = amount(value);
-    else if (key == "price")
-      trade.price = amount(value);
-    else if (key == "close_price")
-      trade.close_price = amount(value);
-    else if (key == "pnl")
-      trade.pnl = amount(value);
-    else if (key == "fees")
-      trade.fees = amount(value);
-    else if (key == "slippage")
-      trade.slippage = amount(value);
-    else if (key == "stop_loss")
-      trade.stop_loss = amount(value);
-    else if (key == "take_profit")
-      trade.take_profit = amount(value);
-    else if (key == "open_time")
-      trade.open_ns = parse_time(EventReader::text(value));
-    else if (key == "close_time" || key == "close_timestamp") {
-      trade.close_ns = parse_time(EventReader::text(value));
-    }
-  }
+  trade.trade_id = told.trade_id;
+  trade.decision_id = told.decision_id;
+  trade.execution_id = told.execution_id;
+  trade.order_id = told.order_id;
+  trade.symbol = told.symbol;
+  trade.side = normalise_side(told.side);
+  trade.status = normalise_status(told.status);
+  trade.close_reason = told.close_reason;
+  trade.regime = told.regime;
+  trade.quantity = amount(told.quantity);
+  trade.price = amount(told.price);
+  trade.close_price = amount(told.close_price);
+  trade.pnl = amount(told.pnl);
+  trade.fees = amount(told.fees);
+  trade.slippage = amount(told.slippage);
+  trade.stop_loss = amount(told.stop_loss);
+  trade.take_profit = amount(told.take_profit);
+  trade.open_ns = parse_time(told.open_time);
+  trade.close_ns = parse_time(told.close_time);
   if (trade.trade_id.empty()) throw Error(EPHOR_INVALID, "a trade without trade_id");
   const bool has_ended = stage_of(trade.status) >= 2;
   if (!has_ended) trade.close_ns.reset();
@@ -184,8 +164,8 @@ class TradeTracker final : public Plugin {
   void save(const Rows& rows, std::string& state) override {
     trades_.save([&](const TradeRecord& trade) { upsert(rows, trade); });
     decisions_.save([&](const DecisionRecord& decision) { upsert(rows, decision); });
-    save_ids(rows, IdKind::trade, trade_ids_);
-    save_ids(rows, IdKind::decision, decision_ids_);
+    save_ids(rows, kIdTable, kTradeIds, trade_ids_);
+    save_ids(rows, kIdTable, kDecisionIds, decision_ids_);
     StateWriter out(state);
     out.varint(trade_ids_.size()).varint(decision_ids_.size());
     out.varint(unreadable_).varint(orders_).varint(fills_);
@@ -207,7 +187,9 @@ class TradeTracker final : public Plugin {
                            joins_.read(in);
                            performance_.read(in);
                          });
-    return is_read && load_ids(trade_count, decision_count);
+    return is_read && load_ids(host_, kIdTable,
+                               {{kTradeIds, trade_ids_, trade_count},
+                                {kDecisionIds, decision_ids_, decision_count}});
   }
 
  private:
@@ -235,7 +217,7 @@ class TradeTracker final : public Plugin {
   }
 
   void read_trade(const Event& event) {
-    TradeRecord news = trade_from(reader_.object(event), event);
+    TradeRecord news = trade_from(reader_.trade(event), event);
     news.correlation_id = correlation_id(event, correlation_scratch_);
     const std::uint64_t key = hash64(news.trade_id);
     if (TradeRecord* known = find_trade(key, news.trade_id)) {
@@ -323,7 +305,7 @@ class TradeTracker final : public Plugin {
       else if (name == "order_id")
         order_id = EventReader::text(value);
       else if (name == "fee")
-        fee = amount(value);
+        fee = amount(EventReader::number(value));
     }
     if (event.topic == fill_topic_) {
       ++fills_;
@@ -432,29 +414,6 @@ class TradeTracker final : public Plugin {
         "SELECT " + std::string(kDecisionColumns) + " FROM trade_decisions WHERE decision_id = ?",
         {Cell::text(id)}, [&](std::span<const ephor_cell> cells) { found = decision_of(cells); });
     return found;
-  }
-
-  static void save_ids(const Rows& rows, IdKind kind, IdSet& ids) {
-    ids.save_chunks([&](std::int64_t chunk, std::string_view bytes) {
-      rows.upsert("trade_tracker_ids", {Cell::integer_value(static_cast<std::int64_t>(kind)),
-                                        Cell::integer_value(chunk), Cell::blob(bytes)});
-    });
-  }
-  bool load_ids(std::size_t trade_count, std::size_t decision_count) {
-    bool is_good = true;
-    if (trade_count + decision_count > 0) {
-      host_.select("SELECT kind, chunk, ids FROM trade_tracker_ids ORDER BY kind, chunk", {},
-                   [&](std::span<const ephor_cell> cells) {
-                     if (cells.size() < 3) return;
-                     const bool is_trade =
-                         cells[0].integer == static_cast<std::int64_t>(IdKind::trade);
-                     is_good = (is_trade ? trade_ids_ : decision_ids_)
-                                   .load_chunk(cells[1].integer, to_text(cells[2].bytes),
-                                               is_trade ? trade_count : decision_count) &&
-                               is_good;
-                   });
-    }
-    return is_good && trade_ids_.size() == trade_count && decision_ids_.size() == decision_count;
   }
 
   // ---- queries

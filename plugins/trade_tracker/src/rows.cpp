@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rows.hpp"
 
-#include "times.hpp"
+#include <ephor/times.hpp>
+
 #include "vocabulary.hpp"
 
 namespace ephor::trade_tracker {

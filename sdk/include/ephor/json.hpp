@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ephor/plugin.hpp>
+#include <ephor/times.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -75,6 +76,16 @@ inline std::string request_text(const Json& request, std::string_view name,
 inline Json number_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 inline Json number_or_null(const std::optional<double>& value) {
   return value ? number_or_null(*value) : Json();
+}
+
+// Null instead of an empty text or a time that is not known.
+inline Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
+inline Json time_or_null(const std::optional<std::int64_t>& time_ns) {
+  return time_ns ? Json(format_time(*time_ns)) : Json();
+}
+// The value that `text` is the JSON of: null if it is empty, discarded if it is no JSON.
+inline Json json_or_null(const std::string& text) {
+  return text.empty() ? Json() : Json::parse(text, nullptr, false);
 }
 
 // Whole text of a value, invalid UTF-8 replaced rather than thrown at.

@@ -8,6 +8,7 @@
 #include <ephor/abi.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <initializer_list>

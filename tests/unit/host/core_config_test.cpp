@@ -43,13 +43,14 @@ TEST_CASE("config: YAML and JSON give the same tree, each value with its place",
                                 "  level: debug\n"
                                 "list: [1, -2.5e3, true, null, \"007\", text, ~, 007x]\n"
                                 "a/b~c: {deep: \"\\u00e9 \\\"quoted\\\"\"}\n");
-  const fs::path json = written(directory, "a.json",
-                                "{\n"
-                                "\t\"data_dir\": \"/tmp/x\",\n"
-                                "\t\"log\": {\"level\": \"debug\"},\n"
-                                "\t\"list\": [1, -2.5e3, true, null, \"007\", \"text\", null, \"007x\"],\n"
-                                "\t\"a/b~c\": {\"deep\": \"\\u00e9 \\\"quoted\\\"\"}\n"
-                                "}\n");
+  const fs::path json =
+      written(directory, "a.json",
+              "{\n"
+              "\t\"data_dir\": \"/tmp/x\",\n"
+              "\t\"log\": {\"level\": \"debug\"},\n"
+              "\t\"list\": [1, -2.5e3, true, null, \"007\", \"text\", null, \"007x\"],\n"
+              "\t\"a/b~c\": {\"deep\": \"\\u00e9 \\\"quoted\\\"\"}\n"
+              "}\n");
   std::vector<ConfigError> errors;
   const Config from_yaml = Config::load(yaml, {}, errors);
   const Config from_json = Config::load(json, {}, errors);
@@ -97,13 +98,16 @@ TEST_CASE("config: environment and secret files", "[unit][config]") {
   ::setenv("EPHOR_TEST_HOST", "db.example", 1);
   ::unsetenv("EPHOR_TEST_ABSENT");
   const fs::path secret = written(directory, "password", "hunter2 \n\n");
-  const fs::path file = written(directory, "c.yaml",
-                                "url: \"postgresql://${EPHOR_TEST_HOST}:${EPHOR_TEST_ABSENT:-5432}/x\"\n"
-                                "fallback: ${EPHOR_TEST_ABSENT:-}\n"
-                                "plain: \"costs $5 {x} ${open\"\n"
-                                "password: \"file:" + secret.string() + "\"\n"
-                                "missing: ${EPHOR_TEST_ABSENT}\n"
-                                "gone: file:/nowhere/at/all\n");
+  const fs::path file =
+      written(directory, "c.yaml",
+              "url: \"postgresql://${EPHOR_TEST_HOST}:${EPHOR_TEST_ABSENT:-5432}/x\"\n"
+              "fallback: ${EPHOR_TEST_ABSENT:-}\n"
+              "plain: \"costs $5 {x} ${open\"\n"
+              "password: \"file:" +
+                  secret.string() +
+                  "\"\n"
+                  "missing: ${EPHOR_TEST_ABSENT}\n"
+                  "gone: file:/nowhere/at/all\n");
   std::vector<ConfigError> errors;
   const Config config = Config::load(file, {}, errors);
   CHECK(config.tree()["url"] == "postgresql://db.example:5432/x");
@@ -115,6 +119,8 @@ TEST_CASE("config: environment and secret files", "[unit][config]") {
   CHECK(shown["url"] == "***");
   CHECK(shown["plain"] == "costs $5 {x} ${open");
   CHECK_FALSE(has(shown.dump(), "hunter2"));
+  CHECK(config.error_at("/password", "found \"hunter2\", expected number").message ==
+        "found *** (hidden), expected number");
   REQUIRE(errors.size() == 2);
   CHECK(has(errors[0].text(), "c.yaml:5:"));
   CHECK(has(errors[0].text(), "missing: found ${EPHOR_TEST_ABSENT}, expected"));
@@ -125,8 +131,8 @@ TEST_CASE("config: --set lies on top of the file", "[unit][config]") {
   const testing::TemporaryDirectory directory;
   const fs::path file = written(directory, "d.yaml", "a: {b: 1, c: 2}\nlist: [1, 2]\n");
   std::vector<ConfigError> errors;
-  const Config config =
-      Config::load(file, {"a.b=true", "x.y.z={k: [1, two]}", "text=\"1\"", "empty=", "list.1=5"}, errors);
+  const Config config = Config::load(
+      file, {"a.b=true", "x.y.z={k: [1, two]}", "text=\"1\"", "empty=", "list.1=5"}, errors);
   CHECK(errors.empty());
   CHECK(config.tree() == Json{{"a", {{"b", true}, {"c", 2}}},
                               {"x", {{"y", {{"z", {{"k", {1, "two"}}}}}}}},
@@ -204,7 +210,8 @@ TEST_CASE("schema: fills defaults, also within defaults", "[unit][config]") {
 }
 
 TEST_CASE("schema: every error at once, with its pointer and a near miss", "[unit][config]") {
-  const Json schema = Json::parse(R"({"type": "object", "additionalProperties": false, "properties": {
+  const Json schema =
+      Json::parse(R"({"type": "object", "additionalProperties": false, "properties": {
       "interval_s": {"type": "number"}, "names": {"type": "array", "items": {"type": "string"}},
       "a/b~c": {"type": "object", "additionalProperties": false, "properties": {"x": {"const": 1}}}}})");
   std::vector<SchemaError> errors;
@@ -266,7 +273,8 @@ TEST_CASE("settings: every fault of a configuration in one list, each with its p
   CHECK(texts.size() == 6);
   CHECK(count(":1:1 data_dirr:", "did you mean data_dir?") == 1);
   CHECK(count(":3:3 bus.bytes_max:", "found \"lots\", expected integer") == 1);
-  CHECK(count(":6:14 plugins.minimal_cpp.config.threshold:", "found \"high\", expected number") == 1);
+  CHECK(count(":6:14 plugins.minimal_cpp.config.threshold:", "found \"high\", expected number") ==
+        1);
   CHECK(count(":10:7 plugins.other.config.treshold:", "did you mean threshold?") == 1);
   CHECK(count(":11:3 plugins.not_there:", "found no not_there.so, expected it in") == 1);
   CHECK(count(":12:3 plugins.broken:", "found no loadable library") == 1);
@@ -276,9 +284,10 @@ TEST_CASE("settings: defaults and given values arrive", "[unit][config]") {
   const testing::TemporaryDirectory directory;
   const PluginLoader loader({fs::path(EPHOR_BUILD_DIR) / "lib/ephor/examples"});
   std::vector<ConfigError> errors;
-  Config config = Config::load({}, {"data_dir=/tmp/y", "plugins.two.plugin=minimal_cpp",
-                                    "plugins.one={plugin: minimal_cpp, config: {threshold: 7}}",
-                                    "checkpoint.interval_s=0.5", "journal.durability=off"},
+  Config config = Config::load({},
+                               {"data_dir=/tmp/y", "plugins.two.plugin=minimal_cpp",
+                                "plugins.one={plugin: minimal_cpp, config: {threshold: 7}}",
+                                "checkpoint.interval_s=0.5", "journal.durability=off"},
                                errors);
   const Settings settings = read_settings(config, loader, errors);
   for (const ConfigError& error : errors) UNSCOPED_INFO(error.text());
@@ -304,7 +313,8 @@ TEST_CASE("metrics: the text is that of the Prometheus format", "[unit][metrics]
   first.value = 3;
   metrics.series(Kind::counter, "a_total", "ignored: the first help stays", {{"z", "2"}}).value =
       std::numeric_limits<double>::infinity();
-  CHECK(&metrics.series(Kind::counter, "a_total", "", {{"path", "C:\\x \"y\"\nend"}, {"z", "1"}}) == &first);
+  CHECK(&metrics.series(Kind::counter, "a_total", "", {{"path", "C:\\x \"y\"\nend"}, {"z", "1"}}) ==
+        &first);
   int collected = 0;
   metrics.add_collector([&] {
     ++collected;
@@ -342,8 +352,12 @@ TEST_CASE("metrics: bad names, another kind and too many series are refused", "[
   metrics.series(Kind::counter, "a:total", "", {});
   for (const char* name : {"", "1a", "a-b", "a b"}) {
     INFO(name);
-    CHECK(has(failure_of(EPHOR_INVALID, [&] { metrics.series(Kind::counter, name, "", {}); }), name));
-    CHECK(has(failure_of(EPHOR_INVALID, [&] { metrics.series(Kind::counter, "ok", "", {{name, ""}}); }),
+    CHECK(
+        has(failure_of(EPHOR_INVALID, [&] { metrics.series(Kind::counter, name, "", {}); }), name));
+    CHECK(has(failure_of(EPHOR_INVALID,
+                         [&] {
+                           metrics.series(Kind::counter, "ok", "", {{name, ""}});
+                         }),
               name));
   }
   failure_of(EPHOR_INVALID, [&] { metrics.series(Kind::counter, "ok", "", {{"a:b", ""}}); });

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <array>
 #include <ctime>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include "core/dedup_window.hpp"
 #include "core/derived.hpp"
@@ -152,7 +153,8 @@ TEST_CASE("log time: before 1970 seconds round down too", "[unit][log]") {
   CHECK(time.observe(1, 0).tick_ns == seconds(0));
 }
 
-TEST_CASE("log time: the slowest active source holds it back, an idle one does not", "[unit][log]") {
+TEST_CASE("log time: the slowest active source holds it back, an idle one does not",
+          "[unit][log]") {
   LogTime time(kShort);
   time.observe(1, 100 * kSecond);
   CHECK_FALSE(time.observe(2, 95 * kSecond).tick_ns);
@@ -192,7 +194,8 @@ TEST_CASE("log time: random sources agree with the definition", "[unit][log]") {
       clock_ns += static_cast<std::int64_t>(random() % 700) * 1'000'000;
       if (random() % 300 == 0) clock_ns += 100 * kSecond;
       const std::uint32_t source = random() % 5;
-      const std::int64_t at = clock_ns - static_cast<std::int64_t>(random() % (source * 8 + 1)) * kSecond;
+      const std::int64_t at =
+          clock_ns - static_cast<std::int64_t>(random() % (source * 8 + 1)) * kSecond;
       if (source == 4 && random() % 4 != 0) continue;  // a sparse one, often idle
       const LogTime::Seen seen = time.observe(source, at);
       const NaiveLogTime::Seen expected = naive.observe(source, at);
@@ -242,13 +245,15 @@ TEST_CASE("log time: goes on after save and load as if nothing had happened", "[
   const auto number_of = [](std::string_view) { return 0U; };
   CHECK_FALSE(time.load("", number_of));
   CHECK_FALSE(time.load("{}", number_of));
-  CHECK_FALSE(time.load(R"({"version":2,"now_ns":0,"greatest_ns":0,"flushed_ns":0,"tick_s":0,"sources":[]})",
-                        number_of));
+  CHECK_FALSE(time.load(
+      R"({"version":2,"now_ns":0,"greatest_ns":0,"flushed_ns":0,"tick_s":0,"sources":[]})",
+      number_of));
 }
 
 // ---- derived events ---------------------------------------------------------------------------
 
-DerivedDraft draft(std::uint64_t cause, std::uint32_t order, std::uint32_t index, std::string data = "{}") {
+DerivedDraft draft(std::uint64_t cause, std::uint32_t order, std::uint32_t index,
+                   std::string data = "{}") {
   static const std::array<std::string, 3> kInstances{"alpha", "beta", "gamma"};
   DerivedDraft made;
   made.topic = "test.derived";
@@ -267,7 +272,8 @@ TEST_CASE("derived: the id is epoch, instance, cause and index; the time is the 
   Names names;
   Door door(IngestConfig{}, names);
   const auto describer = door.make_describer();
-  std::vector<DerivedDraft> drafts{draft(65'537, 1, 2, R"({"x":[1,2]})"), draft(65'538, 0, 0, "17")};
+  std::vector<DerivedDraft> drafts{draft(65'537, 1, 2, R"({"x":[1,2]})"),
+                                   draft(65'538, 0, 0, "17")};
   drafts[0].correlation_id = "a \"quoted\" one";
   for (std::uint8_t i = 0; i < 16; ++i) drafts[0].trace_id[i] = static_cast<std::uint8_t>(0xA0 + i);
   std::vector<std::string> faults;
@@ -292,8 +298,7 @@ TEST_CASE("derived: the id is epoch, instance, cause and index; the time is the 
                        {"type", "test.derived"},
                        {"time", "2023-11-14T22:13:20.000000001Z"},
                        {"correlationid", "a \"quoted\" one"},
-                       {"traceparent",
-                        "00-a0a1a2a3a4a5a6a7a8a9aaabacadaeaf-8000000000010001-01"},
+                       {"traceparent", "00-a0a1a2a3a4a5a6a7a8a9aaabacadaeaf-8000000000010001-01"},
                        {"data", {{"x", {1, 2}}}}});
   CHECK(std::binary_search(batch->join_keys.begin(), batch->join_keys.end(),
                            join_key(JoinKind::correlation, first.correlation)));
@@ -364,10 +369,10 @@ TEST_CASE("times: agree with timegm from 1678 to 2261", "[unit][log]") {
 
 TEST_CASE("times: zones, fractions and spellings", "[unit][log]") {
   const std::int64_t base = 1'700'000'000 * kSecond;  // 2023-11-14T22:13:20Z
-  for (const char* text : {"2023-11-14T22:13:20Z", "2023-11-14t22:13:20z", "2023-11-14 22:13:20Z",
-                           "2023-11-14T23:13:20+01:00", "2023-11-15T03:43:20+05:30",
-                           "2023-11-14T14:13:20-08:00", "2023-11-14T22:13:20.000Z",
-                           "2023-11-14T22:13:20-00:00"}) {
+  for (const char* text :
+       {"2023-11-14T22:13:20Z", "2023-11-14t22:13:20z", "2023-11-14 22:13:20Z",
+        "2023-11-14T23:13:20+01:00", "2023-11-15T03:43:20+05:30", "2023-11-14T14:13:20-08:00",
+        "2023-11-14T22:13:20.000Z", "2023-11-14T22:13:20-00:00"}) {
     INFO(text);
     CHECK(parsed(text) == base);
     CHECK_FALSE(parse_time(text)->is_naive);
@@ -386,13 +391,34 @@ TEST_CASE("times: zones, fractions and spellings", "[unit][log]") {
 }
 
 TEST_CASE("times: what is no time is refused", "[unit][log]") {
-  for (const char* text :
-       {"", "now", " 2024-01-01", "2024-01-01 ", "2024-1-01", "24-01-01", "2024-00-01", "2024-13-01",
-        "2024-01-00", "2024-04-31", "2023-02-29", "2100-02-29", "2024-01-01T", "2024-01-01T24:00:00Z",
-        "2024-01-01T00:60:00Z", "2024-01-01T00:00:61Z", "2024-01-01T00:00:00.Z",
-        "2024-01-01T00:00:00+24:00", "2024-01-01T00:00:00+01:60", "2024-01-01T00:00:00+1",
-        "2024-01-01T00:00:00ZZ", "2024-01-01T00:00:00 Z", "2024/01/01", "1677-12-31T00:00:00Z",
-        "2262-01-01T00:00:00Z", "1700000000", "2024-01-01T00:00:00Zjunk", "-024-01-01"}) {
+  for (const char* text : {"",
+                           "now",
+                           " 2024-01-01",
+                           "2024-01-01 ",
+                           "2024-1-01",
+                           "24-01-01",
+                           "2024-00-01",
+                           "2024-13-01",
+                           "2024-01-00",
+                           "2024-04-31",
+                           "2023-02-29",
+                           "2100-02-29",
+                           "2024-01-01T",
+                           "2024-01-01T24:00:00Z",
+                           "2024-01-01T00:60:00Z",
+                           "2024-01-01T00:00:61Z",
+                           "2024-01-01T00:00:00.Z",
+                           "2024-01-01T00:00:00+24:00",
+                           "2024-01-01T00:00:00+01:60",
+                           "2024-01-01T00:00:00+1",
+                           "2024-01-01T00:00:00ZZ",
+                           "2024-01-01T00:00:00 Z",
+                           "2024/01/01",
+                           "1677-12-31T00:00:00Z",
+                           "2262-01-01T00:00:00Z",
+                           "1700000000",
+                           "2024-01-01T00:00:00Zjunk",
+                           "-024-01-01"}) {
     INFO(text);
     CHECK_FALSE(parse_time(text));
   }

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <ephor/events.hpp>
 #include <fstream>
 #include <iostream>

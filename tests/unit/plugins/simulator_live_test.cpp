@@ -8,6 +8,7 @@
 #include <ephor/testing/fake_host.hpp>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <mutex>
 #include <random>
 #include <set>

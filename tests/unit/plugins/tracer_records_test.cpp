@@ -2,15 +2,12 @@
 #include <algorithm>
 #include <optional>
 #include <random>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "correlation_record.hpp"
-#include "ledger.hpp"
 #include "story.hpp"
 #include "support/catch.hpp"
-#include "times.hpp"
 
 using namespace ephor::tracer;
 using ephor::Json;
@@ -53,26 +50,6 @@ StoryEvent story_event(std::uint64_t sequence, std::int64_t time_ns, std::string
 }
 
 }  // namespace
-
-TEST_CASE("times: there and back", "[unit][tracing]") {
-  REQUIRE(parse_time("1970-01-01T00:00:01Z") == 1'000'000'000);
-  REQUIRE(parse_time("2017-11-07T06:29:00.072608193Z") == 1'510'036'140'072'608'193);
-  REQUIRE(parse_time("2017-11-07 08:29:00.5+02:00") == 1'510'036'140'500'000'000);
-  REQUIRE(parse_time("2017-11-07") == 1'510'012'800'000'000'000);
-  for (const char* bad : {"", "yesterday", "2017-13-01", "2017-02-30", "2017-11-07T25:00:00",
-                          "2017-11-07T06:29", "2017-11-07T06:29:00x", "2017-11-07T06:29:00."}) {
-    INFO(bad);
-    REQUIRE_FALSE(parse_time(bad));
-  }
-  REQUIRE(format_time(1'510'036'140'072'608'193) == "2017-11-07T06:29:00.072608193Z");
-  REQUIRE(format_time(0) == "1970-01-01T00:00:00Z");
-  std::mt19937_64 random(1);
-  for (int i = 0; i < 1000; ++i) {
-    const auto ns = static_cast<std::int64_t>(random() % 9'000'000'000'000'000'000ULL);
-    REQUIRE(parse_time(format_time(ns)) == ns);
-    REQUIRE(parse_time(format_time(-ns)) == -ns);
-  }
-}
 
 TEST_CASE("correlation: the row does not depend on the order of spans", "[unit][tracing]") {
   std::vector<Call> calls{{"analyst", 100, 200, false},
@@ -122,27 +99,6 @@ TEST_CASE("correlation: going on from its row equals never having left", "[unit]
   REQUIRE(text_of(row_of(*back)) == text_of(row_of(kept)));
   REQUIRE(Json::parse(row_of(*back).metadata_json)["symbol"] == "ETHUSDT");
   REQUIRE_FALSE(record_of({"corr", "", "", "", "[]", "", "{}"}));
-}
-
-TEST_CASE("ledger: only what is certainly saved leaves memory", "[unit][tracing]") {
-  Ledger<int> ledger(3);
-  for (int i = 0; i < 10; ++i) {
-    ledger.insert(static_cast<std::uint64_t>(i), i);
-    ledger.mark_changed(static_cast<std::uint64_t>(i));
-  }
-  REQUIRE(ledger.size() == 10);  // nothing saved yet
-  std::set<int> written;
-  ledger.save([&](int value) { written.insert(value); });
-  REQUIRE(written.size() == 10);
-  REQUIRE(ledger.size() == 10);  // written, but perhaps not yet committed
-  *ledger.find(9) = 99;
-  ledger.mark_changed(9);
-  written.clear();
-  ledger.save([&](int value) { written.insert(value); });
-  REQUIRE(written == std::set<int>{99});
-  REQUIRE(ledger.size() <= 3);
-  REQUIRE(ledger.find(0) == nullptr);
-  REQUIRE(ledger.find(9) != nullptr);
 }
 
 TEST_CASE("story: parts of one decision come together in time order", "[unit][tracing]") {

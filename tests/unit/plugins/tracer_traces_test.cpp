@@ -2,7 +2,6 @@
 #include <cmath>
 #include <map>
 #include <random>
-#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -130,46 +129,6 @@ TEST_CASE("traces: what sampling leaves out is still counted", "[unit][tracing]"
   REQUIRE(store.trace_count() == 1);
   REQUIRE(store.error_trace_count() == 1);
   REQUIRE(store.size() == 0);
-}
-
-TEST_CASE("ids: counted to the limit, then said to be inexact", "[unit][tracing]") {
-  IdSet ids(3);
-  for (const std::uint64_t id : {1ULL, 2ULL, 2ULL, 3ULL, 1ULL}) ids.insert(id);
-  REQUIRE(ids.size() == 3);
-  REQUIRE(ids.is_exact());
-  REQUIRE_FALSE(ids.may_contain(4));
-  REQUIRE_FALSE(ids.insert(4));
-  REQUIRE_FALSE(ids.is_exact());
-  REQUIRE(ids.may_contain(5));
-}
-
-TEST_CASE("ids: chunks restore the set, and only changed ones are written", "[unit][tracing]") {
-  IdSet ids(1'000'000);
-  std::mt19937_64 random(1);
-  std::map<std::int64_t, std::string> rows;
-  std::set<std::uint64_t> expected;
-  for (int round = 0; round < 5; ++round) {
-    for (int i = 0; i < 5000; ++i) {
-      const std::uint64_t id = random();
-      expected.insert(id);
-      ids.insert(id);
-    }
-    int written = 0;
-    ids.save_chunks([&](std::int64_t chunk, std::string_view bytes) {
-      rows[chunk] = bytes;
-      ++written;
-    });
-    REQUIRE(written <= 2);
-  }
-  IdSet read(1'000'000);
-  for (const auto& [chunk, bytes] : rows) REQUIRE(read.load_chunk(chunk, bytes, expected.size()));
-  REQUIRE(read.size() == expected.size());
-  for (const std::uint64_t id : expected) REQUIRE(read.may_contain(id));
-  // A state older than the rows: what came later is not read.
-  IdSet older(1'000'000);
-  for (const auto& [chunk, bytes] : rows) REQUIRE(older.load_chunk(chunk, bytes, 10'000));
-  REQUIRE(older.size() == 10'000);
-  REQUIRE_FALSE(older.load_chunk(7, "12345678", 1'000'000));
 }
 
 TEST_CASE("span tree: children, self time and the critical path", "[unit][tracing]") {

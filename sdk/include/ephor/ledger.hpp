@@ -1,31 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The part of a table that is in memory. The table is the truth; this holds what changed and what
-// is likely to change again, first in, first out.
+// A bounded cache of records whose truth is rows: the part of a table that is in memory. It holds
+// what changed and what is likely to change again, first in, first out. The owner reads a record
+// that is not here back from its row and inserts it.
 //
 // A record leaves memory only when a later save has begun than the one that wrote it: only then is
 // its row certainly committed and can be read back. Between two checkpoints the bound is therefore
 // soft: it may be passed by what changed since the last but one.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
-namespace ephor::tracer {
+namespace ephor {
 
+// Keys are 64-bit hashes of the records' ids (<ephor/text_hash.hpp>). find, insert and
+// mark_changed: O(1). Not thread-safe; belongs to the instance's [dispatch] and [query] calls,
+// which the host serialises.
 template <typename Record>
 class Ledger {
  public:
+  // `bound`: records kept in memory.
   explicit Ledger(std::size_t bound) : bound_(bound) {}
+  Ledger(const Ledger&) = delete;  // last_ points into entries_
+  Ledger& operator=(const Ledger&) = delete;
 
-  // Valid until the next insert or save.
+  // Null if the record is not in memory. Valid until the next insert or save.
   Record* find(std::uint64_t key) {
     Entry* entry = find_entry(key);
     return entry == nullptr ? nullptr : &entry->record;
   }
+  // `key` must not be here. A fresh record must be marked changed, one read back from its row need
+  // not be. Valid until the next insert or save.
   Record& insert(std::uint64_t key, Record record) {
     evict();
     order_.push_back(key);
@@ -52,11 +62,13 @@ class Ledger {
     changed_.clear();
     evict();
   }
+  // Calls `visit(record)` for each record in memory, in order of insertion. O(size).
   template <typename Visit>
   void for_each(Visit&& visit) const {
     for (const std::uint64_t key : order_) visit(entries_.find(key)->second.record);
   }
   std::size_t size() const { return entries_.size(); }
+  // Records that made room since the start; a statistic, not part of a saved state.
   std::uint64_t evicted() const { return evicted_; }
 
  private:
@@ -98,4 +110,4 @@ class Ledger {
   std::uint64_t evicted_ = 0;
 };
 
-}  // namespace ephor::tracer
+}  // namespace ephor

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which ids were ever seen: 64-bit hashes in order of arrival under an open-addressing index, about
-// 16 bytes an id. Distinct counts are exact but for hash collisions: with a million ids the chance
-// of a single one is 3e-8.
+// Exact distinct counting: which ids were ever seen. 64-bit hashes (<ephor/text_hash.hpp>) in order
+// of arrival under an open-addressing index, about 16 bytes an id. Counts are exact but for hash
+// collisions: with a million ids the chance of a single one is 3e-8.
 //
 // Persistence: ids are only appended, so they are saved as rows of kChunkIds, of which each save
 // rewrites no more than the last unfinished one. That keeps a checkpoint small however many ids
-// there are.
+// there are. <ephor/id_rows.hpp> writes and reads these rows.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace ephor::trade_tracker {
+namespace ephor {
 
+// insert and may_contain: O(1), no allocation but for growth (by doubling). Not thread-safe.
 class IdSet {
  public:
   static constexpr std::size_t kChunkIds = 8192;
@@ -47,7 +47,8 @@ class IdSet {
   std::size_t size() const { return ids_.size(); }
   bool is_exact() const { return is_exact_; }
 
-  // Calls `write(chunk number, bytes)` for each chunk changed since the last call.
+  // Calls `write(chunk number, bytes)` for each chunk changed since the last call. The bytes (8 an
+  // id, little-endian) are valid until `write` returns; write them as an upsert by chunk number.
   template <typename Write>
   void save_chunks(Write&& write) {
     std::string bytes;
@@ -107,4 +108,4 @@ class IdSet {
   bool is_exact_ = true;
 };
 
-}  // namespace ephor::trade_tracker
+}  // namespace ephor
