@@ -29,8 +29,9 @@ without() { find "$1" -type f \( -name '*.hpp' -o -name '*.cpp' -o -name '*.h' -
 
 rule "abi.h includes <stddef.h> and <stdint.h> only" sdk/include/ephor/abi.h -- \
   '([^s]|s[^t]|st[^d]|std[^di]|std[a-z]*[^ft]\.h)'
-rule "plugin.hpp and state.hpp know the standard library only" \
-  sdk/include/ephor/plugin.hpp sdk/include/ephor/state.hpp -- \
+rule "the SDK's basic headers know the standard library only" \
+  sdk/include/ephor/plugin.hpp sdk/include/ephor/state.hpp sdk/include/ephor/times.hpp \
+  sdk/include/ephor/id_set.hpp sdk/include/ephor/id_rows.hpp sdk/include/ephor/ledger.hpp -- \
   '(nlohmann|boost|Poco|soci|simdjson|yaml-cpp|ephor/(json|events|testing))'
 rule "the fake host needs no library (xxhash.h is optional)" sdk/include/ephor/testing -- \
   '(nlohmann|boost|Poco|soci|simdjson|yaml-cpp|ephor/(json|events))'

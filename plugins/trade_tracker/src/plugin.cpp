@@ -286,6 +286,7 @@ class TradeTracker final : public Plugin {
     }
     decisions_.mark_changed(key);
     decision_ids_.insert(key);
+    if (news.regime.empty()) return;
     for (const std::string& trade_id : joins_.take_waiting(JoinTable::key('d', news.decision_id))) {
       give_regime(trade_id, news.regime);
     }
@@ -373,7 +374,7 @@ class TradeTracker final : public Plugin {
     const DecisionRecord* decision = find_decision(hash64(trade.decision_id), trade.decision_id);
     if (decision != nullptr && !decision->regime.empty()) {
       trade.decision_regime = decision->regime;
-    } else if (trade.regime.empty()) {
+    } else {  // also where the trade names a regime itself: what is stored must not hang on the order
       joins_.wait(JoinTable::key('d', trade.decision_id), trade.trade_id);
     }
   }
