@@ -248,7 +248,7 @@ class BusVariant final : public Variant {
           ephor_error error;
           plugin.on_events(plugin.self, events, count, &error);
         };
-        const Reader::State state = readers_[i]->poll(sink, 1024).state;
+        const Reader::State state = readers_[i]->poll(sink, Reader::kSliceEvents).state;
         if (state == Reader::State::fell_behind) throw std::logic_error("the gate did not hold");
         has_delivered |= state == Reader::State::delivered;
         is_done &= readers_[i]->next_position() > last_position;

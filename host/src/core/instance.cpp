@@ -64,17 +64,14 @@ ephor_status contained_call(ephor_error& error, Call&& call) noexcept {
 
 }  // namespace
 
-Instance::Turn::Turn(Instance& instance) {
-  const std::unique_lock<std::timed_mutex> gate(instance.gate_);
-  lock_ = std::unique_lock<std::timed_mutex>(instance.turn_);
-}
+Instance::Turn::Turn(Instance& instance)
+    : turns_(instance.turns_), is_taken_(turns_.acquire(std::nullopt)) {}
 
 Instance::Turn::Turn(Instance& instance, std::int64_t deadline_ns)
-    : lock_(instance.turn_, std::defer_lock) {
-  std::unique_lock<std::timed_mutex> gate(instance.gate_, std::defer_lock);
-  if (gate.try_lock_until(at_monotonic(deadline_ns))) {
-    (void)lock_.try_lock_until(at_monotonic(deadline_ns));
-  }
+    : turns_(instance.turns_), is_taken_(turns_.acquire(at_monotonic(deadline_ns))) {}
+
+Instance::Turn::~Turn() {
+  if (is_taken_) turns_.release();
 }
 
 Instance::Instance(HostServices& services, std::string name, std::uint32_t order,

@@ -23,6 +23,7 @@
 #include "core/plugin_loader.hpp"
 #include "core/run_mode.hpp"
 #include "core/task_pool.hpp"
+#include "core/turn_queue.hpp"
 #include "store/storage.hpp"
 
 namespace ephor::host {
@@ -115,15 +116,19 @@ class Instance {
  private:
   friend struct InstanceTables;
 
-  // Waiters queue at `gate_`, so that a busy dispatcher cannot overtake a waiting query for ever.
+  // A turn taken, given back at the end of the scope.
   class Turn {
    public:
     explicit Turn(Instance& instance);
     Turn(Instance& instance, std::int64_t deadline_ns);
-    bool is_taken() const { return lock_.owns_lock(); }
+    ~Turn();
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+    bool is_taken() const { return is_taken_; }
 
    private:
-    std::unique_lock<std::timed_mutex> lock_;
+    TurnQueue& turns_;
+    const bool is_taken_;
   };
 
   void call(const char* what, ephor_status (*function)(void*, ephor_error*));
@@ -149,8 +154,7 @@ class Instance {
   std::uint64_t generation_ = 0;
   MetricRegistry::Series& rejected_;
 
-  std::timed_mutex gate_;
-  std::timed_mutex turn_;
+  TurnQueue turns_;
   std::atomic<Phase> phase_{Phase::created};
   bool is_registering_ = false;  // create to the return of start
   bool is_starting_ = false;

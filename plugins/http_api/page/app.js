@@ -109,8 +109,8 @@ function drawModels(data, body, over) {
   if (!rows.length) return empty(body, 'No predictions yet.');
   body.replaceChildren(table(rows.slice(0, 200), [
     ['model', (r) => r.model_id, 'id'], ['predictions', (r) => count(r.predictions), 'number'],
-    ['with outcome', (r) => count(r.outcomes_joined), 'number'], ['accuracy', (r) => percent(r.accuracy), 'number'],
-    ['interval', (r) => has(r.accuracy_low_95) ? percent(r.accuracy_low_95) + ' to ' + percent(r.accuracy_high_95) : NONE, 'number'],
+    ['outcomes', (r) => count(r.outcomes_joined), 'number'], ['accuracy', (r) => percent(r.accuracy), 'number'],
+    ['interval', (r) => has(r.accuracy_low_95) ? percent(r.accuracy_low_95).replace(/\s*%$/, '') + '–' + percent(r.accuracy_high_95) : NONE, 'number'],
     ['recent', (r) => percent((r.window || {}).accuracy), 'number'],
     ['confidence', (r) => fixed(r.mean_confidence, 3), 'number'], ['Brier', (r) => fixed(r.brier_score, 4), 'number']]));
 }
