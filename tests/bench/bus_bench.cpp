@@ -181,8 +181,10 @@ class BusVariant final : public Variant {
     published_ += filled_;
     if (filled_ < batch_events_) batch_->events.resize(filled_);
     ++position_;
-    if (journal_ != nullptr) store(*batch_);
-    else batch_->position = position_;
+    if (journal_ != nullptr)
+      store(*batch_);
+    else
+      batch_->position = position_;
     bus_->publish(std::move(batch_));
     filled_ = 0;
     // The journal's gate: at the capacity, wait until half of it is free.

@@ -91,9 +91,12 @@ void Checkpointer::save(std::vector<Taken>& group) {
     log(EPHOR_LOG_ERROR, instance.name(), std::string("checkpoint: ") + results[i]->what());
     instance.report_health(EPHOR_HEALTH_DEGRADED, std::string("checkpoint: ") + results[i]->what());
     // Somebody else owns the instance, or the rows can never be written: trying again is no use.
-    const bool is_final = results[i]->status() == EPHOR_STATE || results[i]->status() == EPHOR_INVALID;
-    if (is_final) instance.checkpoint_done(false);
-    else again.push_back(std::move(group[i]));
+    const bool is_final =
+        results[i]->status() == EPHOR_STATE || results[i]->status() == EPHOR_INVALID;
+    if (is_final)
+      instance.checkpoint_done(false);
+    else
+      again.push_back(std::move(group[i]));
   }
   group = std::move(again);
 }

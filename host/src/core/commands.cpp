@@ -133,7 +133,8 @@ double speed_of(const std::string& text) {
     if ((has_unit || used == text.size()) && speed > 0.0) return speed;
   } catch (const std::exception&) {
   }
-  throw HostError(EPHOR_INVALID, "--speed: found " + text + ", expected max or a number such as 10x");
+  throw HostError(EPHOR_INVALID,
+                  "--speed: found " + text + ", expected max or a number such as 10x");
 }
 
 int replay_command(const Options& options) {
@@ -143,7 +144,8 @@ int replay_command(const Options& options) {
   replaying.should_stop = should_stop;
   if (!options.until.empty()) {
     const auto until = parse_time(options.until);
-    if (!until) throw HostError(EPHOR_INVALID, "--until: found " + options.until + ", expected RFC 3339");
+    if (!until)
+      throw HostError(EPHOR_INVALID, "--until: found " + options.until + ", expected RFC 3339");
     replaying.until_ns = until->ns;
   }
   if (options.journal.empty() == options.arguments.empty() || options.arguments.size() > 1) {
@@ -157,7 +159,8 @@ int replay_command(const Options& options) {
   Loaded loaded = load(options);
   if (!loaded.errors.empty()) return report(loaded.errors);
   if (!replaying.file.empty() && !fs::is_regular_file(replaying.file)) {
-    throw HostError(EPHOR_INVALID, replaying.file.string() + ": found no such file, expected NDJSON");
+    throw HostError(EPHOR_INVALID,
+                    replaying.file.string() + ": found no such file, expected NDJSON");
   }
   catch_stop_signals();
   Host host(std::move(loaded.settings), RunMode::replay);
@@ -246,7 +249,8 @@ int query_command(const Options& options) {
                            ? Json::parse(options.arguments[1], nullptr, false)
                            : Json::object();
   if (!request.is_object()) {
-    throw HostError(EPHOR_INVALID, "query: found " + options.arguments[1] + ", expected a JSON object");
+    throw HostError(EPHOR_INVALID,
+                    "query: found " + options.arguments[1] + ", expected a JSON object");
   }
   const auto answer = ask_running_host(
       data_dir_of(options),
@@ -281,12 +285,13 @@ int tap(const Options& options) {
 }
 
 void print_status(const Json& status) {
-  std::printf("log time %s   events %s   derived %s   late %s   commits %s\n",
-              status["log_time"].is_string() ? status["log_time"].get<std::string>().c_str() : "no data",
-              status["log"]["events"].dump().c_str(), status["log"]["derived"].dump().c_str(),
-              status["log"]["late"].dump().c_str(), status["log"]["commits"].dump().c_str());
-  std::printf("%-18s %-9s %-9s %12s %10s %10s %8s %9s\n", "INSTANCE", "STATE", "HEALTH", "DELIVERED",
-              "LAG", "SKIPPED", "ERRORS", "CPU s");
+  std::printf(
+      "log time %s   events %s   derived %s   late %s   commits %s\n",
+      status["log_time"].is_string() ? status["log_time"].get<std::string>().c_str() : "no data",
+      status["log"]["events"].dump().c_str(), status["log"]["derived"].dump().c_str(),
+      status["log"]["late"].dump().c_str(), status["log"]["commits"].dump().c_str());
+  std::printf("%-18s %-9s %-9s %12s %10s %10s %8s %9s\n", "INSTANCE", "STATE", "HEALTH",
+              "DELIVERED", "LAG", "SKIPPED", "ERRORS", "CPU s");
   for (const Json& one : status["instances"]) {
     std::printf("%-18s %-9s %-9s %12s %10s %10s %8s %9.2f\n",
                 one["instance"].get<std::string>().c_str(), one["state"].get<std::string>().c_str(),
@@ -321,7 +326,8 @@ int schema(const Options& options) {
     const LoadedPlugin plugin = PluginLoader::load_file(file);
     Json entry = out["properties"]["plugins"]["additionalProperties"];
     entry["description"] = std::string(to_text(plugin.info->summary));
-    entry["properties"]["config"] = Json::parse(to_text(plugin.info->config_schema), nullptr, false);
+    entry["properties"]["config"] =
+        Json::parse(to_text(plugin.info->config_schema), nullptr, false);
     out["properties"]["plugins"]["properties"][std::string(to_text(plugin.info->id))] = entry;
   }
   std::cout << out.dump(2) << "\n";
@@ -361,7 +367,8 @@ int plugin_defined_command(const Options& options) {
                                        ", expected one of `ephor --help`" +
                                        (known.empty() ? "" : " or a plugin's:" + known));
   }
-  ephor_writer terminal{sizeof(ephor_writer), 0, nullptr, [](void*, ephor_view bytes) -> ephor_status {
+  ephor_writer terminal{sizeof(ephor_writer), 0, nullptr,
+                        [](void*, ephor_view bytes) -> ephor_status {
                           std::cout << to_text(bytes) << std::flush;
                           return EPHOR_OK;
                         }};

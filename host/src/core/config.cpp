@@ -19,9 +19,12 @@ using Json = nlohmann::json;
 std::string escaped(std::string_view token) {
   std::string out;
   for (const char c : token) {
-    if (c == '~') out += "~0";
-    else if (c == '/') out += "~1";
-    else out += c;
+    if (c == '~')
+      out += "~0";
+    else if (c == '/')
+      out += "~1";
+    else
+      out += c;
   }
   return out;
 }
@@ -59,7 +62,8 @@ class ConfigReader {
   Json convert(const YAML::Node& node, const std::string& pointer, const std::string& source) {
     config_.places_[pointer] = place(node, source);
     switch (node.Type()) {
-      case YAML::NodeType::Map: return convert_map(node, pointer, source);
+      case YAML::NodeType::Map:
+        return convert_map(node, pointer, source);
       case YAML::NodeType::Sequence: {
         Json out = Json::array();
         for (std::size_t i = 0; i < node.size(); ++i) {
@@ -73,7 +77,8 @@ class ConfigReader {
         }
         if (Json value = plain_scalar(node.Scalar()); !value.is_string()) return value;
         return text_value(node.Scalar(), pointer);
-      default: return {};
+      default:
+        return {};
     }
   }
 
@@ -98,7 +103,8 @@ class ConfigReader {
     } catch (const YAML::Exception& failure) {
       errors_.push_back({"--set", path, failure.what()});
     } catch (const Json::exception&) {
-      errors_.push_back({"--set", path, "found a value in the middle of the path, expected objects"});
+      errors_.push_back(
+          {"--set", path, "found a value in the middle of the path, expected objects"});
     }
   }
 
@@ -115,8 +121,8 @@ class ConfigReader {
       const auto key = member.first.as<std::string>("");
       const std::string child = pointer + "/" + escaped(key);
       if (out.contains(key)) {
-        errors_.push_back({place(member.first, source), dotted(child),
-                           "found the key twice, expected once"});
+        errors_.push_back(
+            {place(member.first, source), dotted(child), "found the key twice, expected once"});
         continue;
       }
       Json value = convert(member.second, child, source);
@@ -161,7 +167,8 @@ class ConfigReader {
   Json secret_file(const std::string& path, const std::string& pointer) {
     std::ifstream in(path, std::ios::binary);
     if (!in) {
-      errors_.push_back(config_.error_at(pointer, "found file:" + path + ", expected a readable file"));
+      errors_.push_back(
+          config_.error_at(pointer, "found file:" + path + ", expected a readable file"));
       return {};
     }
     config_.secrets_.insert(pointer);  // what is in the file, not where it is
@@ -181,9 +188,12 @@ std::string ConfigError::text() const {
 std::string dotted(std::string_view pointer) {
   std::string out;
   for (std::size_t i = pointer.starts_with('/') ? 1 : 0; i < pointer.size(); ++i) {
-    if (pointer[i] == '/') out += '.';
-    else if (pointer[i] == '~' && i + 1 < pointer.size()) out += pointer[++i] == '0' ? '~' : '/';
-    else out += pointer[i];
+    if (pointer[i] == '/')
+      out += '.';
+    else if (pointer[i] == '~' && i + 1 < pointer.size())
+      out += pointer[++i] == '0' ? '~' : '/';
+    else
+      out += pointer[i];
   }
   return out;
 }

@@ -89,7 +89,8 @@ class LineReader {
       const ssize_t count = ::recv(descriptor_, bytes, sizeof bytes, 0);
       if (count <= 0) return false;
       buffer_.append(bytes, static_cast<std::size_t>(count));
-      if (buffer_.size() > kRequestBytesMax && buffer_.find('\n') == std::string::npos && is_bounded) {
+      if (buffer_.size() > kRequestBytesMax && buffer_.find('\n') == std::string::npos &&
+          is_bounded) {
         return false;
       }
     }
@@ -217,10 +218,11 @@ void ControlServer::tap(const Json& request, int descriptor) {
             if (!is_open) return;
             last = event.sequence;
             --left;
-            is_open = send_line(descriptor,
-                                {{"line", {{"sequence", event.sequence},
-                                           {"event", Json::parse(event.record,
-                                                                 event.record + event.record_length)}}}});
+            is_open = send_line(
+                descriptor,
+                {{"line",
+                  {{"sequence", event.sequence},
+                   {"event", Json::parse(event.record, event.record + event.record_length)}}}});
           },
           host_.names());
       from = next != 0 ? next : std::max(head, last) + 1;
@@ -238,7 +240,8 @@ std::optional<Json> ask_running_host(const fs::path& data_dir, const Json& reque
   const Descriptor directory(open_directory(path));
   const sockaddr_un address = address_of(path, directory);
   const Descriptor connection(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (::connect(connection.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+  if (::connect(connection.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
+      0) {
     return std::nullopt;
   }
   if (!send_line(connection.get(), request)) return std::nullopt;

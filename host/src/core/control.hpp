@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// DATA_DIR/control.sock (0600): how the command line talks to a running host. One request, a line of
-// JSON {"command": ..., ...}; then lines of JSON back: {"line": ...} any number of times, and
+// DATA_DIR/control.sock (0600): how the command line talks to a running host. One request, a line
+// of JSON {"command": ..., ...}; then lines of JSON back: {"line": ...} any number of times, and
 // {"ok": true, "answer": ...} or {"ok": false, "status": ..., "message": ...} at the end.
 #pragma once
 

@@ -8,7 +8,8 @@ namespace {
 constexpr std::size_t kTableSlotsMin = 1024;
 }
 
-DedupWindow::DedupWindow(std::uint32_t capacity) : capacity_(capacity), table_(kTableSlotsMin, kFree) {
+DedupWindow::DedupWindow(std::uint32_t capacity)
+    : capacity_(capacity), table_(kTableSlotsMin, kFree) {
   if (capacity < 1 || capacity > (1U << 30)) {
     throw std::invalid_argument("DedupWindow: capacity must be 1 to 2^30");
   }

@@ -32,7 +32,9 @@ class DedupWindow {
   static std::uint64_t slot_entry(const Hash128& id, std::uint32_t index) {
     return (id.high << 32) | (index + 1U);
   }
-  static std::uint32_t index_of(std::uint64_t entry) { return static_cast<std::uint32_t>(entry) - 1U; }
+  static std::uint32_t index_of(std::uint64_t entry) {
+    return static_cast<std::uint32_t>(entry) - 1U;
+  }
 
   std::size_t home_of(const Hash128& id) const { return id.low & (table_.size() - 1); }
   std::size_t slot_of(const Hash128& id) const;  // where it is, or the free slot where it belongs

@@ -15,7 +15,8 @@ namespace {
 std::string record_of(const DerivedDraft& draft) {
   std::string out = R"({"specversion":"1.0","id":)";
   append_json_string(out, std::string(draft.epoch) + "-" + std::string(draft.instance) + "-" +
-                              std::to_string(draft.cause_sequence) + "-" + std::to_string(draft.index));
+                              std::to_string(draft.cause_sequence) + "-" +
+                              std::to_string(draft.index));
   out += R"(,"source":)";
   append_json_string(out, std::string(kHostSource) + "/" + std::string(draft.instance));
   out += R"(,"type":)";
@@ -25,7 +26,8 @@ std::string record_of(const DerivedDraft& draft) {
     out += R"(,"correlationid":)";
     append_json_string(out, draft.correlation_id);
   }
-  if (std::any_of(draft.trace_id.begin(), draft.trace_id.end(), [](auto byte) { return byte != 0; })) {
+  if (std::any_of(draft.trace_id.begin(), draft.trace_id.end(),
+                  [](auto byte) { return byte != 0; })) {
     // The parent is the cause, which has no span of its own: its id is the cause's number.
     std::array<std::uint8_t, 8> parent{};
     const std::uint64_t number = draft.cause_sequence | (1ULL << 63);

@@ -50,16 +50,16 @@ EventLog::~EventLog() { stop(); }
 void EventLog::load() {
   // Newest first from the journal; the window wants oldest first.
   std::vector<Hash128> newest_first;
-  journal_.load_recent_ids(options_.dedup_window,
-                           [&](std::uint64_t, std::span<const Hash128> ids) {
-                             newest_first.insert(newest_first.end(), ids.rbegin(), ids.rend());
-                           });
+  journal_.load_recent_ids(options_.dedup_window, [&](std::uint64_t, std::span<const Hash128> ids) {
+    newest_first.insert(newest_first.end(), ids.rbegin(), ids.rend());
+  });
   for (auto id = newest_first.rbegin(); id != newest_first.rend(); ++id) {
     if (!(*id == kNoId)) dedup_.insert(*id);
   }
   committed_log_time_ = journal_.note();
   if (!committed_log_time_.empty() &&
-      !log_time_.load(committed_log_time_, [&](std::string_view name) { return names_.sources.id(name); })) {
+      !log_time_.load(committed_log_time_,
+                      [&](std::string_view name) { return names_.sources.id(name); })) {
     log(EPHOR_LOG_WARNING, kHostName, "journal: found no readable log time; it begins anew");
   }
   if (const std::uint64_t last = journal_.last_position(); last != 0) {
@@ -144,8 +144,10 @@ void EventLog::drop_duplicates_and_tell_time(ArrivedBatch& incoming, IngestCount
       const bool was_taken = take(record.first_event + i);
       if (i == 0) is_new = was_taken;
     }
-    if (is_new) ++counts.accepted;
-    else ++counts.duplicate;
+    if (is_new)
+      ++counts.accepted;
+    else
+      ++counts.duplicate;
   }
   counts.events += kept.size() - ticks.size();
   if (!ticks.empty()) {
@@ -166,7 +168,8 @@ EventLog::Submission EventLog::ticketed(BatchPointer batch, bool must_not_fail) 
   made.failures_seen = failures_;
   made.must_not_fail = must_not_fail;
   if (batch != nullptr && !batch->events.empty()) {
-    made.log_time = log_time_.save([&](std::uint32_t number) { return names_.sources.name(number); });
+    made.log_time =
+        log_time_.save([&](std::uint32_t number) { return names_.sources.name(number); });
     made.batch = std::move(batch);
     if (!must_not_fail) in_flight_.emplace(made.ticket, made.batch.get());
   }
@@ -205,7 +208,8 @@ EventLog::Submission EventLog::prepare(ArrivedBatch incoming, IngestCounts& coun
   return made;
 }
 
-std::optional<EventLog::Submission> EventLog::prepare_derived(std::span<const DerivedDraft> drafts) {
+std::optional<EventLog::Submission> EventLog::prepare_derived(
+    std::span<const DerivedDraft> drafts) {
   std::vector<std::string> faults;
   BatchPointer batch = build_derived(drafts, *describers_.lend(), wall_clock_ns(), faults);
   for (const std::string& fault : faults) log(EPHOR_LOG_ERROR, kHostName, fault);
@@ -297,8 +301,8 @@ std::uint64_t EventLog::append_host(std::string_view topic, std::int64_t time_ns
                                     std::string data_json) {
   auto batch = std::make_unique<Batch>();
   batch->arrived_ns = wall_clock_ns();
-  const std::string id = std::string(topic) + "-" + std::to_string(time_ns) + "-" +
-                         std::to_string(monotonic_ns());
+  const std::string id =
+      std::string(topic) + "-" + std::to_string(time_ns) + "-" + std::to_string(monotonic_ns());
   const std::vector<std::string> records{host_record(topic, id, time_ns, data_json)};
   append_host_events(*batch, records, *describers_.lend(), batch->events);
   batch->ids.assign(1, kNoId);
@@ -389,8 +393,8 @@ void EventLog::refuse_stale(std::vector<Waiting>& group) {
 }
 
 // After a failed commit: all that is prepared and may be refused is forgotten at once, so that
-// whatever is prepared from now on finds neither ids nor log time of it. Refuses what may be refused
-// and leaves the rest in `group`.
+// whatever is prepared from now on finds neither ids nor log time of it. Refuses what may be
+// refused and leaves the rest in `group`.
 void EventLog::take_back(std::vector<Waiting>& group, const HostError& failure) {
   log(EPHOR_LOG_ERROR, kHostName, std::string("journal: ") + failure.what());
   {
@@ -410,8 +414,10 @@ void EventLog::take_back(std::vector<Waiting>& group, const HostError& failure) 
   }
   std::vector<Waiting> kept;
   for (Waiting& one : group) {
-    if (one.submission.must_not_fail) kept.push_back(std::move(one));
-    else one.done(&failure);
+    if (one.submission.must_not_fail)
+      kept.push_back(std::move(one));
+    else
+      one.done(&failure);
   }
   group = std::move(kept);
 }

@@ -38,9 +38,9 @@
 namespace ephor::host {
 
 struct IngestCounts {
-  std::uint64_t accepted = 0;   // records
-  std::uint64_t duplicate = 0;  // records
-  std::uint64_t events = 0;     // appended; without the host's own
+  std::uint64_t accepted = 0;       // records
+  std::uint64_t duplicate = 0;      // records
+  std::uint64_t events = 0;         // appended; without the host's own
   std::uint64_t last_sequence = 0;  // of what was appended, or of the log if nothing was
 };
 
@@ -96,8 +96,8 @@ class EventLog {
   std::int64_t last_ingest_ns() const { return last_ingest_ns_.load(std::memory_order_relaxed); }
 
   struct Stats {
-    std::uint64_t events = 0;       // appended, all kinds
-    std::uint64_t duplicates = 0;   // records
+    std::uint64_t events = 0;      // appended, all kinds
+    std::uint64_t duplicates = 0;  // records
     std::uint64_t late = 0;
     std::uint64_t ticks = 0;
     std::uint64_t derived = 0;

@@ -26,11 +26,16 @@ namespace fs = std::filesystem;
 
 const char* name_of(Phase phase) {
   switch (phase) {
-    case Phase::created: return "created";
-    case Phase::running: return "running";
-    case Phase::draining: return "draining";
-    case Phase::stopped: return "stopped";
-    case Phase::failed: return "failed";
+    case Phase::created:
+      return "created";
+    case Phase::running:
+      return "running";
+    case Phase::draining:
+      return "draining";
+    case Phase::stopped:
+      return "stopped";
+    case Phase::failed:
+      return "failed";
   }
   return "unknown";
 }
@@ -76,8 +81,9 @@ void Host::open() {
   const bool is_offline = mode_ == RunMode::offline;
   if (is_offline) {
     if (!fs::exists(settings_.data_dir / "journal.db")) {
-      throw HostError(EPHOR_NOT_FOUND, settings_.data_dir.string() + ": found no journal.db, expected the "
-                                                                     "data directory of an Ephor");
+      throw HostError(EPHOR_NOT_FOUND, settings_.data_dir.string() +
+                                           ": found no journal.db, expected the "
+                                           "data directory of an Ephor");
     }
   } else {
     lock_ = std::make_unique<DirectoryLock>(settings_.data_dir);
@@ -104,9 +110,9 @@ void Host::open() {
   log_ = std::make_unique<EventLog>(settings_.log, *journal_, *bus_, names_, *describers_);
   log_reader_ = std::make_unique<LogReader>(*journal_, *describers_);
   tasks_ = std::make_unique<TaskPool>(2);
-  services_ = std::make_unique<HostServices>(HostServices{names_, *bus_, *log_, *log_reader_, *door_,
-                                                          *storage_, registry_, metrics_, *tasks_,
-                                                          *this, mode_});
+  services_ = std::make_unique<HostServices>(HostServices{names_, *bus_, *log_, *log_reader_,
+                                                          *door_, *storage_, registry_, metrics_,
+                                                          *tasks_, *this, mode_});
 }
 
 std::unique_ptr<Instance> Host::make_instance(const InstanceSettings& settings,
@@ -154,14 +160,15 @@ void Host::start() {
         *journal_, *storage_, *log_,
         mode_ == RunMode::replay || settings_.journal_durability != Durability::full);
   }
-  dispatcher_ = std::make_unique<Dispatcher>(
-      *bus_, readers, settings_.dispatch_threads, checkpointer_.get(),
-      checkpointer_ != nullptr ? settings_.checkpoint_every_ns : 0);
+  dispatcher_ =
+      std::make_unique<Dispatcher>(*bus_, readers, settings_.dispatch_threads, checkpointer_.get(),
+                                   checkpointer_ != nullptr ? settings_.checkpoint_every_ns : 0);
   is_started_ = true;
   metrics_.add_collector([this] { collect_metrics(); });
   if (mode_ == RunMode::offline) {
     constexpr std::int64_t kCatchUpNs = 600'000'000'000;
-    if (!wait_until_read(kCatchUpNs)) throw HostError(EPHOR_TIMEOUT, "the journal could not be read to its end");
+    if (!wait_until_read(kCatchUpNs))
+      throw HostError(EPHOR_TIMEOUT, "the journal could not be read to its end");
   }
   for (const auto& instance : instances_) {
     if (instance->is_source()) start_instance(*instance);
@@ -247,10 +254,12 @@ bool Host::stop() {
       }
     }
     for (const auto& instance : instances_) instance->drain(deadline_ns);
-    is_clean = save(std::max<std::int64_t>(deadline_ns - monotonic_ns(), 1'000'000'000)) && is_clean;
+    is_clean =
+        save(std::max<std::int64_t>(deadline_ns - monotonic_ns(), 1'000'000'000)) && is_clean;
     if (!is_clean) {
-      host::log(EPHOR_LOG_WARNING, kHostName,
-                "not everything was read and saved in time; the next start goes on from the journal");
+      host::log(
+          EPHOR_LOG_WARNING, kHostName,
+          "not everything was read and saved in time; the next start goes on from the journal");
     }
   }
   dispatcher_.reset();
@@ -277,18 +286,18 @@ std::string Host::health_json() const {
   const std::uint64_t last = log_->last_sequence();
   for (const auto& instance : instances_) {
     const Instance::Health health = instance->health();
-    is_ready = is_ready && instance->phase() == Phase::running && health.state != EPHOR_HEALTH_FAILED;
+    is_ready =
+        is_ready && instance->phase() == Phase::running && health.state != EPHOR_HEALTH_FAILED;
     const std::uint64_t position = instance->position();
     const bool has_read_all = !instance->is_reader() || position > last;
-    out["instances"].push_back(
-        {{"instance", instance->name()},
-         {"plugin", std::string(to_text(instance->plugin().info->id))},
-         {"state", name_of(instance->phase())},
-         {"health", health_name(health.state)},
-         {"reason", health.reason},
-         {"position", position},
-         {"lag_events", has_read_all ? 0 : instance->reader_stats().lag},
-         {"reads_journal", instance->is_behind()}});
+    out["instances"].push_back({{"instance", instance->name()},
+                                {"plugin", std::string(to_text(instance->plugin().info->id))},
+                                {"state", name_of(instance->phase())},
+                                {"health", health_name(health.state)},
+                                {"reason", health.reason},
+                                {"position", position},
+                                {"lag_events", has_read_all ? 0 : instance->reader_stats().lag},
+                                {"reads_journal", instance->is_behind()}});
   }
   out["ready"] = is_ready;
   const std::int64_t log_time_ns = log_->log_time_ns();
@@ -310,9 +319,9 @@ std::string Host::status_json() {
     one["checkpoints"] = instances_[i]->checkpoint_count();
   }
   const EventLog::Stats log = log_->stats();
-  out["log"] = {{"events", log.events},       {"duplicates", log.duplicates},
-                {"late", log.late},           {"derived", log.derived},
-                {"commits", log.commits},     {"commit_failures", log.commit_failures}};
+  out["log"] = {{"events", log.events},   {"duplicates", log.duplicates},
+                {"late", log.late},       {"derived", log.derived},
+                {"commits", log.commits}, {"commit_failures", log.commit_failures}};
   return out.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -326,8 +335,8 @@ void Host::collect_metrics() {
     const std::map<std::string, std::string> labels{{"instance", instance->name()}};
     const ReaderStats stats = instance->reader_stats();
     if (instance->is_reader()) {
-      put(Kind::counter, "ephor_reader_delivered_events_total", "Events handed to the instance.", labels,
-          static_cast<double>(stats.delivered));
+      put(Kind::counter, "ephor_reader_delivered_events_total", "Events handed to the instance.",
+          labels, static_cast<double>(stats.delivered));
       put(Kind::counter, "ephor_reader_skipped_events_total", "Events lost to drop_oldest.", labels,
           static_cast<double>(stats.skipped));
       put(Kind::gauge, "ephor_reader_lag_events", "Events published and not yet read.", labels,
@@ -342,7 +351,8 @@ void Host::collect_metrics() {
     put(Kind::counter, "ephor_instance_errors_total", "Failed calls into the plugin.", labels,
         static_cast<double>(instance->error_count()));
     put(Kind::gauge, "ephor_instance_up", "1 if the instance runs and is not failed.", labels,
-        instance->phase() == Phase::running && instance->health().state != EPHOR_HEALTH_FAILED ? 1 : 0);
+        instance->phase() == Phase::running && instance->health().state != EPHOR_HEALTH_FAILED ? 1
+                                                                                               : 0);
   }
   const EventLog::Stats log = log_->stats();
   put(Kind::counter, "ephor_log_events_total", "Events appended since the start.", {},
@@ -353,7 +363,8 @@ void Host::collect_metrics() {
       static_cast<double>(log.late));
   put(Kind::counter, "ephor_log_derived_events_total", "Events published by plugins.", {},
       static_cast<double>(log.derived));
-  put(Kind::counter, "ephor_log_commits_total", "Group commits.", {}, static_cast<double>(log.commits));
+  put(Kind::counter, "ephor_log_commits_total", "Group commits.", {},
+      static_cast<double>(log.commits));
   put(Kind::counter, "ephor_log_commit_failures_total", "Group commits that failed.", {},
       static_cast<double>(log.commit_failures));
   const JournalStats journal = journal_->stats();

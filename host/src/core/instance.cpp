@@ -23,12 +23,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 Clock::time_point at_monotonic(std::int64_t ns) {
-  return Clock::time_point(std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds(ns)));
+  return Clock::time_point(
+      std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds(ns)));
 }
 
 std::string epoch_of(const LoadedPlugin& plugin, std::string_view config) {
-  const std::string text =
-      std::string(to_text(plugin.info->version)) + '\0' + std::string(config);
+  const std::string text = std::string(to_text(plugin.info->version)) + '\0' + std::string(config);
   char digits[9];
   std::snprintf(digits, sizeof digits, "%08x", static_cast<unsigned>(hash64(text)));
   return digits;
@@ -107,7 +107,8 @@ void Instance::create() {
   table_.struct_size = sizeof table_;
   ephor_error error = fresh_error();
   const ephor_status status = contained_call(error, [&] {
-    return plugin_.info->create(&tables_->host, to_view(name_), to_view(config_json_), &table_, &error);
+    return plugin_.info->create(&tables_->host, to_view(name_), to_view(config_json_), &table_,
+                                &error);
   });
   if (status != EPHOR_OK) {
     table_ = {};
@@ -135,7 +136,8 @@ void Instance::restore() {
         saved_position_ = from;
       } else {
         log(EPHOR_LOG_WARNING, name_,
-            described("saved state of version " + std::to_string(saved->state_version), status, error) +
+            described("saved state of version " + std::to_string(saved->state_version), status,
+                      error) +
                 "; rebuilding from the journal");
         must_recreate_ = true;
       }
@@ -207,7 +209,8 @@ void Instance::stop() {
   if (phase_ == Phase::stopped || table_.stop == nullptr) return;
   phase_ = Phase::stopped;
   ephor_error error = fresh_error();
-  const ephor_status status = contained_call(error, [&] { return table_.stop(table_.self, &error); });
+  const ephor_status status =
+      contained_call(error, [&] { return table_.stop(table_.self, &error); });
   if (status != EPHOR_OK) note_failure("stop", status, error);
 }
 
@@ -217,7 +220,8 @@ void Instance::subscribe(const ephor_subscription& subscription) {
   if (!is_registering_) throw HostError(EPHOR_STATE, "subscribe: only until start has returned");
   if (is_subscribed_) throw HostError(EPHOR_STATE, "subscribe: the instance has a subscription");
   if (is_starting_ && is_source()) {
-    throw HostError(EPHOR_STATE, "subscribe: a source subscribes in create, because readers begin first");
+    throw HostError(EPHOR_STATE,
+                    "subscribe: a source subscribes in create, because readers begin first");
   }
   if (subscription.policy > EPHOR_POLICY_DROP_OLDEST) {
     throw HostError(EPHOR_UNSUPPORTED, "subscribe: found policy " +
@@ -234,9 +238,7 @@ void Instance::subscribe(const ephor_subscription& subscription) {
   is_subscribed_ = true;
 }
 
-bool Instance::has_work() const {
-  return reader_ != nullptr && reader_->has_more();
-}
+bool Instance::has_work() const { return reader_ != nullptr && reader_->has_more(); }
 
 bool Instance::serve(std::uint32_t budget) {
   if (reader_ == nullptr) return false;
@@ -250,7 +252,8 @@ bool Instance::serve(std::uint32_t budget) {
       has_worked = serve_from_journal(budget);
     } else {
       const Reader::Result result = reader_->poll(
-          [this](const ephor_event* events, std::uint32_t count) { deliver(events, count); }, budget);
+          [this](const ephor_event* events, std::uint32_t count) { deliver(events, count); },
+          budget);
       has_worked = result.state != Reader::State::empty;
       if (result.state == Reader::State::fell_behind) has_worked = serve_from_journal(budget);
     }
@@ -310,8 +313,8 @@ bool Instance::serve_from_journal(std::uint32_t budget) {
   }
   if (!slice.empty()) deliver(slice.data(), static_cast<std::uint32_t>(slice.size()));
   const bool is_done = stored_next_ >= stored_events_.size();
-  const std::uint64_t next = is_done ? sequence_of(stored_.position + 1, 0)
-                                     : stored_events_[stored_next_].sequence;
+  const std::uint64_t next =
+      is_done ? sequence_of(stored_.position + 1, 0) : stored_events_[stored_next_].sequence;
   reader_->read_elsewhere(next, stored_next_ - begin);
   if (is_done) stored_events_.clear();
   return true;
@@ -323,8 +326,8 @@ void Instance::deliver(const ephor_event* events, std::uint32_t count) {
   drafts_of_cause_.clear();
   ephor_error error = fresh_error();
   const std::int64_t before = monotonic_ns();
-  const ephor_status status = contained_call(
-      error, [&] { return table_.on_events(table_.self, events, count, &error); });
+  const ephor_status status =
+      contained_call(error, [&] { return table_.on_events(table_.self, events, count, &error); });
   handler_ns_.fetch_add(static_cast<std::uint64_t>(monotonic_ns() - before),
                         std::memory_order_relaxed);
   slice_ = nullptr;
@@ -352,13 +355,12 @@ void Instance::publish(const ephor_draft* drafts, std::uint32_t count) {
   for (std::uint32_t i = 0; i < count; ++i) {
     const ephor_draft& draft = drafts[i];
     const ephor_event* end = slice_ + slice_count_;
-    const ephor_event* cause =
-        std::lower_bound(slice_, end, draft.cause_sequence,
-                         [](const ephor_event& event, std::uint64_t sequence) {
-                           return event.sequence < sequence;
-                         });
+    const ephor_event* cause = std::lower_bound(
+        slice_, end, draft.cause_sequence,
+        [](const ephor_event& event, std::uint64_t sequence) { return event.sequence < sequence; });
     if (cause == end || cause->sequence != draft.cause_sequence) {
-      throw HostError(EPHOR_INVALID, "publish: found cause " + std::to_string(draft.cause_sequence) +
+      throw HostError(EPHOR_INVALID, "publish: found cause " +
+                                         std::to_string(draft.cause_sequence) +
                                          ", expected an event of the slice in hand");
     }
     if (!is_topic(to_text(draft.topic))) {
@@ -494,7 +496,9 @@ void Instance::answer(const QueryEntry& query, ephor_view request, std::int64_t 
   };
   auto context = std::make_unique<Context>(Context{pending});
   ephor_reply reply{
-      sizeof(ephor_reply), 0, context.get(),
+      sizeof(ephor_reply),
+      0,
+      context.get(),
       [](void* to, ephor_view bytes) {
         return guarded(nullptr, [&] {
           Answer& target = *static_cast<Context*>(to)->pending;
@@ -515,7 +519,8 @@ void Instance::answer(const QueryEntry& query, ephor_view request, std::int64_t 
     if (as_of_sequence != nullptr) {
       *as_of_sequence = reader_ != nullptr ? position() - 1 : services_.log.last_sequence();
     }
-    status = contained_call(error, [&] { return query.handler(query.user, request, &reply, &error); });
+    status =
+        contained_call(error, [&] { return query.handler(query.user, request, &reply, &error); });
   };
   if ((plugin_.info->capabilities & EPHOR_CAP_CONCURRENT_QUERY) != 0) {
     run();
@@ -548,8 +553,8 @@ void Instance::answer(const QueryEntry& query, ephor_view request, std::int64_t 
 void Instance::run_command(const CommandEntry& command, ephor_view arguments, ephor_writer* out) {
   const Turn turn(*this);
   ephor_error error = fresh_error();
-  const ephor_status status = contained_call(
-      error, [&] { return command.handler(command.user, arguments, out, &error); });
+  const ephor_status status =
+      contained_call(error, [&] { return command.handler(command.user, arguments, out, &error); });
   if (status != EPHOR_OK) {
     throw HostError(status, error.message[0] != '\0' ? error.message : "command failed");
   }

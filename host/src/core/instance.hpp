@@ -72,7 +72,7 @@ class Instance {
   void create();
   void restore();  // loads the saved state, or begins at the start of the journal
   bool must_recreate() const { return must_recreate_; }  // its state could not be read
-  void begin_anew();  // in place of restore: rows and state go, from the start of the journal
+  void begin_anew();   // in place of restore: rows and state go, from the start of the journal
   void open_reader();  // before the dispatchers begin
   void start();
   void drain(std::int64_t deadline_ns);
@@ -167,7 +167,7 @@ class Instance {
   bool is_subscribed_ = false;
   std::unique_ptr<Reader> reader_;
   std::uint64_t restored_sequence_ = 0;
-  StoredBatch stored_;                    // the journal batch in hand while behind
+  StoredBatch stored_;  // the journal batch in hand while behind
   std::vector<ephor_event> stored_events_;
   std::size_t stored_next_ = 0;
   const ephor_event* slice_ = nullptr;

@@ -200,8 +200,8 @@ struct InstanceTables::Calls {
         throw HostError(EPHOR_STATE, "ingest: the host is not running live");
       }
       owned->bytes.set_size(size);
-      Arrival arrival = services.door.admit(
-          std::move(owned->bytes), {format, to_text(default_source), wall_clock_ns()});
+      Arrival arrival = services.door.admit(std::move(owned->bytes),
+                                            {format, to_text(default_source), wall_clock_ns()});
       for (const Rejection& rejection : arrival.rejections) {
         const ephor_rejection plain{sizeof(ephor_rejection), rejection.line,
                                     to_view(rejection.json_pointer), to_view(rejection.reason)};
@@ -272,7 +272,8 @@ struct InstanceTables::Calls {
                                                                        std::memory_order_relaxed);
   }
   static void set(void*, std::uint64_t handle, double value) {
-    reinterpret_cast<MetricRegistry::Series*>(handle)->value.store(value, std::memory_order_relaxed);
+    reinterpret_cast<MetricRegistry::Series*>(handle)->value.store(value,
+                                                                   std::memory_order_relaxed);
   }
   static ephor_status render(void* context, ephor_writer* out, ephor_error* error) {
     return contained(error, [&] { put(out, self(context).services_.metrics.render()); });
@@ -311,30 +312,26 @@ struct InstanceTables::Calls {
 };
 
 InstanceTables::InstanceTables(Instance& instance)
-    : host{sizeof(ephor_host),
-           EPHOR_ABI_MAJOR,
-           EPHOR_ABI_MINOR,
-           &instance,
-           &Calls::get_extension,
-           &Calls::subscribe,
-           &Calls::publish,
-           &Calls::topic_id,
-           &Calls::topic_name,
-           &Calls::source_name,
-           &Calls::render_json},
-      query{sizeof(ephor_query),   0, &instance, &Calls::provide_query, &Calls::call,
+    : host{sizeof(ephor_host),    EPHOR_ABI_MAJOR,     EPHOR_ABI_MINOR,    &instance,
+           &Calls::get_extension, &Calls::subscribe,   &Calls::publish,    &Calls::topic_id,
+           &Calls::topic_name,    &Calls::source_name, &Calls::render_json},
+      query{sizeof(ephor_query), 0, &instance, &Calls::provide_query, &Calls::call,
             &Calls::list_queries},
-      http{sizeof(ephor_http),   0, &instance, &Calls::add_route, &Calls::visit_routes,
+      http{sizeof(ephor_http),       0, &instance, &Calls::add_route, &Calls::visit_routes,
            &Calls::routes_generation},
       storage{sizeof(ephor_storage), 0, &instance, &Calls::declare, &Calls::select},
-      journal{sizeof(ephor_journal), 0,
-              &instance,             &Calls::acquire,
-              &Calls::release,       &Calls::ingest,
-              &Calls::find,          &Calls::read,
+      journal{sizeof(ephor_journal),
+              0,
+              &instance,
+              &Calls::acquire,
+              &Calls::release,
+              &Calls::ingest,
+              &Calls::find,
+              &Calls::read,
               &Calls::last_sequence},
       command{sizeof(ephor_command), 0, &instance, &Calls::provide_command},
-      metrics{sizeof(ephor_metrics), 0, &instance, &Calls::series, &Calls::add, &Calls::set,
-              &Calls::render},
+      metrics{sizeof(ephor_metrics), 0,           &instance,     &Calls::series,
+              &Calls::add,           &Calls::set, &Calls::render},
       log{sizeof(ephor_log), log_level(), &instance, &Calls::write_log},
       health{sizeof(ephor_health), 0, &instance, &Calls::report, &Calls::snapshot},
       task{sizeof(ephor_task), 0, &instance, &Calls::run_task} {}

@@ -75,7 +75,8 @@ std::string LogTime::to_text(const Snapshot& snapshot) {
                      {"flushed_ns", snapshot.flushed_ns},
                      {"tick_s", snapshot.tick_s},
                      {"sources", nlohmann::json::array()}};
-  for (const auto& [name, greatest_ns] : snapshot.sources) out["sources"].push_back({name, greatest_ns});
+  for (const auto& [name, greatest_ns] : snapshot.sources)
+    out["sources"].push_back({name, greatest_ns});
   return out.dump();
 }
 

@@ -18,7 +18,7 @@
 namespace ephor::host {
 
 struct LogTimeOptions {
-  std::int64_t lateness_ns = 600'000'000'000;     // 10 min
+  std::int64_t lateness_ns = 600'000'000'000;      // 10 min
   std::int64_t idle_after_ns = 1'800'000'000'000;  // 30 min; > lateness
 };
 
@@ -66,9 +66,9 @@ class LogTime {
   std::optional<std::int64_t> advance();
 
   LogTimeOptions options_;
-  std::vector<Source> sources_;              // in order of first sight
-  std::vector<std::uint32_t> index_of_;      // by source number: index into sources_ + 1
-  std::size_t slowest_ = 0;                  // index of the source that holds log time back
+  std::vector<Source> sources_;          // in order of first sight
+  std::vector<std::uint32_t> index_of_;  // by source number: index into sources_ + 1
+  std::size_t slowest_ = 0;              // index of the source that holds log time back
   bool is_slowest_known_ = false;
   std::int64_t now_ns_ = kNone;
   std::int64_t greatest_ns_ = kNone;

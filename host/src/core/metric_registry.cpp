@@ -15,16 +15,21 @@ bool is_name(std::string_view name) {
   const auto is_first = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':';
   };
-  return !name.empty() && is_first(name[0]) &&
-         std::all_of(name.begin(), name.end(), [&](char c) { return is_first(c) || (c >= '0' && c <= '9'); });
+  return !name.empty() && is_first(name[0]) && std::all_of(name.begin(), name.end(), [&](char c) {
+    return is_first(c) || (c >= '0' && c <= '9');
+  });
 }
 
 void append_escaped(std::string& out, std::string_view text, bool is_label) {
   for (const char c : text) {
-    if (c == '\\') out += "\\\\";
-    else if (c == '\n') out += "\\n";
-    else if (c == '"' && is_label) out += "\\\"";
-    else out += c;
+    if (c == '\\')
+      out += "\\\\";
+    else if (c == '\n')
+      out += "\\n";
+    else if (c == '"' && is_label)
+      out += "\\\"";
+    else
+      out += c;
   }
 }
 
@@ -39,7 +44,8 @@ std::string number(double value) {
 std::string rendered(const std::map<std::string, std::string>& labels) {
   std::string out;
   for (const auto& [name, value] : labels) {
-    if (!is_name(name) || name.find(':') != std::string::npos) throw HostError(EPHOR_INVALID, "label: found \"" + name + "\", expected a name");
+    if (!is_name(name) || name.find(':') != std::string::npos)
+      throw HostError(EPHOR_INVALID, "label: found \"" + name + "\", expected a name");
     if (!out.empty()) out += ',';
     out += name + "=\"";
     append_escaped(out, value, true);

@@ -25,7 +25,8 @@ po::options_description described(Options& out) {
   add("version", po::bool_switch(&out.wants_version), "show the version");
   add("config,c", po::value<std::string>()->notifier([&](const std::string& v) { out.config = v; }),
       "configuration, YAML or JSON");
-  add("data-dir", po::value<std::string>()->notifier([&](const std::string& v) { out.data_dir = v; }),
+  add("data-dir",
+      po::value<std::string>()->notifier([&](const std::string& v) { out.data_dir = v; }),
       "directory of journal and storage; wins over data_dir of the configuration");
   add("set", po::value<std::vector<std::string>>(&out.overrides)->composing(),
       "path=value, as if it stood in the configuration; repeatable");
@@ -33,8 +34,10 @@ po::options_description described(Options& out) {
       "replay: the data directory to read from");
   add("into", po::value<std::string>()->notifier([&](const std::string& v) { out.into = v; }),
       "replay --journal: the new data directory");
-  add("speed", po::value<std::string>(&out.speed), "replay: max, or Nx times log time (default max)");
-  add("until", po::value<std::string>(&out.until), "replay: leave out records after this RFC 3339 time");
+  add("speed", po::value<std::string>(&out.speed),
+      "replay: max, or Nx times log time (default max)");
+  add("until", po::value<std::string>(&out.until),
+      "replay: leave out records after this RFC 3339 time");
   add("summary", po::value<std::string>()->notifier([&](const std::string& v) { out.summary = v; }),
       "replay: write the figures to this file as JSON");
   add("limit", po::value<std::uint64_t>()->notifier([&](std::uint64_t v) { out.limit = v; }),
@@ -90,7 +93,8 @@ std::string usage() {
           "  top                                   instances, lag and load\n"
           "  schema                                JSON Schema of the configuration\n"
           "  NAME ...                              a plugin's command, e.g. simulate\n\n"
-       << described(unused) << "\nExit codes: 0 done, 1 failed while running, 2 usage or configuration.\n";
+       << described(unused)
+       << "\nExit codes: 0 done, 1 failed while running, 2 usage or configuration.\n";
   return text.str();
 }
 

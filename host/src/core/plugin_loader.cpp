@@ -24,14 +24,16 @@ void check_entry(const fs::path& file, const ephor_entry* entry) {
   const std::string where = file.string() + ": ";
   const std::string host = version_text(EPHOR_ABI_MAJOR, EPHOR_ABI_MINOR);
   if (entry == nullptr || entry->magic != EPHOR_ENTRY_MAGIC) {
-    throw HostError(EPHOR_INVALID, where + "found no Ephor entry (wrong magic), expected a plugin "
-                                           "of ABI " + host);
+    throw HostError(EPHOR_INVALID, where +
+                                       "found no Ephor entry (wrong magic), expected a plugin "
+                                       "of ABI " +
+                                       host);
   }
   if (entry->abi_major != EPHOR_ABI_MAJOR) {
-    throw HostError(EPHOR_UNSUPPORTED,
-                    where + "found ABI " + version_text(entry->abi_major, entry->abi_minor_built) +
-                        ", expected major " + std::to_string(EPHOR_ABI_MAJOR) + " (this host: " +
-                        host + ")");
+    throw HostError(EPHOR_UNSUPPORTED, where + "found ABI " +
+                                           version_text(entry->abi_major, entry->abi_minor_built) +
+                                           ", expected major " + std::to_string(EPHOR_ABI_MAJOR) +
+                                           " (this host: " + host + ")");
   }
   if (entry->abi_minor_required > EPHOR_ABI_MINOR) {
     throw HostError(EPHOR_UNSUPPORTED,
@@ -60,8 +62,8 @@ void check_extensions(const fs::path& file, const ephor_plugin_info& info) {
 
 const std::vector<std::string_view>& host_extensions() {
   static const std::vector<std::string_view> kExtensions{
-      "ephor.query/1",   "ephor.http/1",    "ephor.storage/1", "ephor.journal/1", "ephor.command/1",
-      "ephor.metrics/1", "ephor.log/1",     "ephor.health/1",  "ephor.task/1"};
+      "ephor.query/1",   "ephor.http/1", "ephor.storage/1", "ephor.journal/1", "ephor.command/1",
+      "ephor.metrics/1", "ephor.log/1",  "ephor.health/1",  "ephor.task/1"};
   return kExtensions;
 }
 
@@ -73,13 +75,15 @@ LoadedPlugin PluginLoader::load_file(const fs::path& file) {
   try {
     library.load(file.string(), dll::load_mode::rtld_now | dll::load_mode::rtld_local);
   } catch (const std::exception& failure) {  // its text is the dynamic linker's
-    throw HostError(EPHOR_INVALID, file.string() + ": found no loadable library, expected a plugin: " +
-                                       failure.what());
+    throw HostError(
+        EPHOR_INVALID,
+        file.string() + ": found no loadable library, expected a plugin: " + failure.what());
   }
   if (!library.has(EPHOR_ENTRY_SYMBOL)) {
     libraries[file.string()] = library;
-    throw HostError(EPHOR_INVALID, file.string() + ": found no symbol " EPHOR_ENTRY_SYMBOL
-                                                   ", expected a plugin of ABI major " +
+    throw HostError(EPHOR_INVALID, file.string() +
+                                       ": found no symbol " EPHOR_ENTRY_SYMBOL
+                                       ", expected a plugin of ABI major " +
                                        std::to_string(EPHOR_ABI_MAJOR));
   }
   const auto function = library.get<const ephor_entry*()>(EPHOR_ENTRY_SYMBOL);
@@ -106,7 +110,8 @@ std::vector<fs::path> PluginLoader::files() const {
   for (const fs::path& directory : directories_) {
     std::error_code ignored;
     for (const auto& file : fs::directory_iterator(directory, ignored)) {
-      if (file.path().extension() == ".so") found.emplace(file.path().filename().string(), file.path());
+      if (file.path().extension() == ".so")
+        found.emplace(file.path().filename().string(), file.path());
     }
   }
   std::vector<fs::path> out;

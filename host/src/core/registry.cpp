@@ -51,7 +51,8 @@ void Registry::add_command(CommandEntry command) {
   const std::unique_lock lock(mutex_);
   const auto [at, is_new] = commands_.try_emplace(command.name, command);
   if (!is_new) {
-    throw HostError(EPHOR_CONFLICT, "command " + command.name + " is already provided by instance " +
+    throw HostError(EPHOR_CONFLICT, "command " + command.name +
+                                        " is already provided by instance " +
                                         at->second.instance->name());
   }
 }
@@ -59,7 +60,8 @@ void Registry::add_command(CommandEntry command) {
 void Registry::remove_of(const Instance& instance) {
   const std::unique_lock lock(mutex_);
   std::erase_if(queries_, [&](const auto& entry) { return entry.second.instance == &instance; });
-  std::erase_if(routes_, [&](const auto& entry) { return entry.second.instance == instance.name(); });
+  std::erase_if(routes_,
+                [&](const auto& entry) { return entry.second.instance == instance.name(); });
   std::erase_if(commands_, [&](const auto& entry) { return entry.second.instance == &instance; });
   routes_generation_.fetch_add(1);
 }

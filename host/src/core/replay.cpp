@@ -157,10 +157,11 @@ class Pipeline {
     Prepared out;
     out.rejected = chunk.rejections.size();
     out.rejections = std::move(chunk.rejections);
-    Arrival arrival = host_.door().admit(std::move(chunk.body),
-                                         {EPHOR_FORMAT_LINES, "", source_.arrived_ns(), chunk.first_line});
+    Arrival arrival = host_.door().admit(
+        std::move(chunk.body), {EPHOR_FORMAT_LINES, "", source_.arrived_ns(), chunk.first_line});
     out.rejected += arrival.rejected_count;
-    std::move(arrival.rejections.begin(), arrival.rejections.end(), std::back_inserter(out.rejections));
+    std::move(arrival.rejections.begin(), arrival.rejections.end(),
+              std::back_inserter(out.rejections));
     for (ArrivedBatch& arrived : arrival.batches) {
       if (options_.until_ns) out.left_out += leave_out_later(arrived);
       if (arrived.records.empty()) continue;
@@ -251,8 +252,8 @@ ReplayResult replay(Host& host, const ReplayOptions& options) {
   if (!options.journal.empty()) {
     source = std::make_unique<JournalSource>(options.journal);
   } else {
-    source = std::make_unique<FileSource>(options.file, lines,
-                                          host.settings().ingest.record_bytes_max);
+    source =
+        std::make_unique<FileSource>(options.file, lines, host.settings().ingest.record_bytes_max);
   }
   ReplayResult result;
   const std::int64_t began_ns = monotonic_ns();
@@ -278,7 +279,8 @@ ReplayResult replay(Host& host, const ReplayOptions& options) {
       result.rejected += prepared->rejected;
       result.left_out += prepared->left_out;
       for (Rejection& rejection : prepared->rejections) {
-        if (result.rejections.size() < kRejectionsKept) result.rejections.push_back(std::move(rejection));
+        if (result.rejections.size() < kRejectionsKept)
+          result.rejections.push_back(std::move(rejection));
       }
     }
   } catch (...) {
@@ -331,8 +333,9 @@ Json replay_summary(Host& host, const ReplayResult& result) {
   out["peak_rss_mb"] = static_cast<double>(peak_resident_bytes()) / (1024.0 * 1024.0);
   out["rejections"] = Json::array();
   for (const Rejection& rejection : result.rejections) {
-    out["rejections"].push_back(
-        {{"line", rejection.line}, {"pointer", rejection.json_pointer}, {"reason", rejection.reason}});
+    out["rejections"].push_back({{"line", rejection.line},
+                                 {"pointer", rejection.json_pointer},
+                                 {"reason", rejection.reason}});
   }
   return out;
 }

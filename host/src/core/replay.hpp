@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A recorded session through the same door, log and plugins as live, in rounds: a batch to every
-// reader, a barrier, then what they derived, ordered by cause and instance, until nothing more comes.
-// Two replays of one file into two empty directories write the same journal.
+// reader, a barrier, then what they derived, ordered by cause and instance, until nothing more
+// comes. Two replays of one file into two empty directories write the same journal.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,9 @@
 namespace ephor::host {
 
 struct ReplayOptions {
-  std::filesystem::path file;     // NDJSON, plain or gzip; or
-  std::filesystem::path journal;  // another host's data directory
-  double speed = 0.0;             // times log time; 0: as fast as possible
+  std::filesystem::path file;            // NDJSON, plain or gzip; or
+  std::filesystem::path journal;         // another host's data directory
+  double speed = 0.0;                    // times log time; 0: as fast as possible
   std::optional<std::int64_t> until_ns;  // records with a later time are left out
   std::function<bool()> should_stop;     // looked at between rounds
 };

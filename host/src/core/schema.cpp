@@ -27,7 +27,8 @@ bool has_type(const Json& value, std::string_view type) {
   if (type == "number") return value.is_number();
   if (type == "integer") {
     if (value.is_number_integer()) return true;
-    // Up to 2^53, where a double is exact; nothing larger can be meant, and casting it is undefined.
+    // Up to 2^53, where a double is exact; nothing larger can be meant, and casting it is
+    // undefined.
     return value.is_number_float() && std::abs(value.get<double>()) <= 9007199254740992.0 &&
            std::trunc(value.get<double>()) == value.get<double>();
   }
@@ -37,9 +38,12 @@ bool has_type(const Json& value, std::string_view type) {
 std::string child_pointer(const std::string& pointer, std::string_view key) {
   std::string out = pointer + "/";
   for (const char c : key) {
-    if (c == '~') out += "~0";
-    else if (c == '/') out += "~1";
-    else out += c;
+    if (c == '~')
+      out += "~0";
+    else if (c == '/')
+      out += "~1";
+    else
+      out += c;
   }
   return out;
 }
@@ -117,7 +121,8 @@ class Walk {
       if (has_type(value, one.get_ref<const std::string&>())) return true;
     }
     std::string expected;
-    for (const Json& one : types) expected += (expected.empty() ? "" : " or ") + one.get<std::string>();
+    for (const Json& one : types)
+      expected += (expected.empty() ? "" : " or ") + one.get<std::string>();
     fail(pointer, value, expected);
     return false;
   }
@@ -184,7 +189,8 @@ class Walk {
       const std::string child = child_pointer(pointer, name);
       if (const auto property = properties.find(name); property != properties.end()) {
         apply(*property, member, child);
-      } else if (additional != schema.end() && additional->is_boolean() && !additional->get<bool>()) {
+      } else if (additional != schema.end() && additional->is_boolean() &&
+                 !additional->get<bool>()) {
         const std::string near = nearest_key(name, properties);
         errors_.push_back({child, "found an unknown key, expected " +
                                       (near.empty() ? keys_of(properties)

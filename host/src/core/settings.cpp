@@ -108,7 +108,8 @@ void take_from_monitoring(const Json& schema, const Json& tree, Json& config) {
   const auto properties = schema.find("properties");
   if (properties == schema.end()) return;
   for (const auto& [name, property] : properties->items()) {
-    if (!property.is_object() || !property.contains("x-ephor-from") || config.contains(name)) continue;
+    if (!property.is_object() || !property.contains("x-ephor-from") || config.contains(name))
+      continue;
     std::string pointer = "/" + property["x-ephor-from"].get<std::string>();
     std::replace(pointer.begin(), pointer.end(), '.', '/');
     const Json::json_pointer at(pointer);
@@ -141,7 +142,8 @@ class SettingsReader {
   void check(const std::string& pointer, const Json& schema, Json& value) {
     std::vector<SchemaError> found;
     apply_schema(schema, value, pointer, found);
-    for (const SchemaError& error : found) errors_.push_back(config_.error_at(error.pointer, error.message));
+    for (const SchemaError& error : found)
+      errors_.push_back(config_.error_at(error.pointer, error.message));
   }
 
   void fill(Settings& out) {
@@ -151,8 +153,9 @@ class SettingsReader {
     out.database_url = tree["database"]["url"];
     if (out.database_url == "sqlite:" || out.database_url == "sqlite") out.database_url.clear();
     if (!out.database_url.empty() && !out.database_url.starts_with("postgresql:")) {
-      errors_.push_back(config_.error_at("/database/url", "found " + tree["database"]["url"].dump() +
-                                                              ", expected sqlite: or postgresql://..."));
+      errors_.push_back(config_.error_at(
+          "/database/url",
+          "found " + tree["database"]["url"].dump() + ", expected sqlite: or postgresql://..."));
     }
     out.storage_durability = durability_of(tree["database"]["durability"]);
     out.journal_durability = durability_of(tree["journal"]["durability"]);
@@ -187,7 +190,8 @@ class SettingsReader {
     const auto plugin = entry.find("plugin");
     if (enabled != entry.end() && (!enabled->is_boolean() || !enabled->get<bool>())) return;
     if (plugin != entry.end() && !plugin->is_string()) return;
-    if (entry.contains("config") && !entry["config"].is_object() && !entry["config"].is_null()) return;
+    if (entry.contains("config") && !entry["config"].is_object() && !entry["config"].is_null())
+      return;
     const std::string pointer = "/plugins/" + name;
     const std::string id = entry.value("plugin", name);
     InstanceSettings made;

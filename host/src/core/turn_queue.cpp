@@ -12,12 +12,16 @@ bool TurnQueue::acquire(std::optional<TimePoint> deadline) {
   const auto mine = waiters_.insert(waiters_.end(), '\0');
   const auto is_my_turn = [&] { return !is_taken_ && mine == waiters_.begin(); };
   bool has_turn = true;
-  if (deadline) has_turn = changed_.wait_until(lock, *deadline, is_my_turn);
-  else changed_.wait(lock, is_my_turn);
+  if (deadline)
+    has_turn = changed_.wait_until(lock, *deadline, is_my_turn);
+  else
+    changed_.wait(lock, is_my_turn);
   const bool was_first = mine == waiters_.begin();
   waiters_.erase(mine);
-  if (has_turn) is_taken_ = true;
-  else if (was_first) changed_.notify_all();  // the next one may be waiting for this one only
+  if (has_turn)
+    is_taken_ = true;
+  else if (was_first)
+    changed_.notify_all();  // the next one may be waiting for this one only
   return has_turn;
 }
 

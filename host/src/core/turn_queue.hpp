@@ -10,8 +10,8 @@
 namespace ephor::host {
 
 // A lock whose waiters get their turn in the order they came, so that a busy dispatcher cannot
-// overtake a waiting query for ever. (Not std::timed_mutex: it is unfair, and the thread sanitizer of
-// GCC 12 does not know its timed functions.)
+// overtake a waiting query for ever. (Not std::timed_mutex: it is unfair, and the thread sanitizer
+// of GCC 12 does not know its timed functions.)
 class TurnQueue {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;

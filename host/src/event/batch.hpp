@@ -24,7 +24,9 @@ inline constexpr std::uint32_t kBatchEventsMax = 1U << kSequenceIndexBits;
 constexpr std::uint64_t sequence_of(std::uint64_t position, std::uint32_t index) {
   return (position << kSequenceIndexBits) | index;
 }
-constexpr std::uint64_t position_of(std::uint64_t sequence) { return sequence >> kSequenceIndexBits; }
+constexpr std::uint64_t position_of(std::uint64_t sequence) {
+  return sequence >> kSequenceIndexBits;
+}
 constexpr std::uint32_t index_of(std::uint64_t sequence) {
   return static_cast<std::uint32_t>(sequence & (kBatchEventsMax - 1));
 }
@@ -53,8 +55,8 @@ struct Batch {
   std::uint64_t position = 0;  // given by the journal; 0 = not yet
   std::int64_t arrived_ns = 0;
   std::vector<Buffer> buffers;
-  std::vector<ephor_event> events;  // `sequence` is filled when the position is known
-  std::vector<Hash128> ids;         // deduplication hash of each event
+  std::vector<ephor_event> events;       // `sequence` is filled when the position is known
+  std::vector<Hash128> ids;              // deduplication hash of each event
   std::vector<std::uint64_t> join_keys;  // distinct join_key() hashes of all events, sorted
 
   std::size_t size_bytes() const {

@@ -12,7 +12,8 @@ namespace ephor::host {
 // expected.
 class HostError : public std::runtime_error {
  public:
-  HostError(ephor_status status, const std::string& what) : std::runtime_error(what), status_(status) {}
+  HostError(ephor_status status, const std::string& what)
+      : std::runtime_error(what), status_(status) {}
   ephor_status status() const { return status_; }
 
  private:

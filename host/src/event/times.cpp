@@ -32,7 +32,8 @@ constexpr Civil civil_from_days(std::int64_t days) {
   const auto day_of_era = static_cast<unsigned>(days - era * 146097);
   const unsigned year_of_era =
       (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-  const unsigned day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+  const unsigned day_of_year =
+      day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
   const unsigned shifted_month = (5 * day_of_year + 2) / 153;
   const unsigned day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
   const unsigned month = shifted_month < 10 ? shifted_month + 3 : shifted_month - 9;
@@ -83,9 +84,11 @@ constexpr unsigned two_digits(const char* at) {
 // carries: a third of the general way's cost. Empty for any other text, good or bad.
 std::optional<ParsedTime> parse_common(std::string_view text) {
   constexpr std::size_t kFraction = 20;
-  if (text.size() < kFraction + 2 || text.size() > kFraction + 10 || text.back() != 'Z') return std::nullopt;
+  if (text.size() < kFraction + 2 || text.size() > kFraction + 10 || text.back() != 'Z')
+    return std::nullopt;
   const char* at = text.data();
-  if (at[4] != '-' || at[7] != '-' || at[10] != 'T' || at[13] != ':' || at[16] != ':' || at[19] != '.') {
+  if (at[4] != '-' || at[7] != '-' || at[10] != 'T' || at[13] != ':' || at[16] != ':' ||
+      at[19] != '.') {
     return std::nullopt;
   }
   const unsigned century = two_digits(at);
@@ -132,7 +135,8 @@ std::optional<ParsedTime> parse_time(std::string_view text) {
   if (cursor.at_end()) return ParsedTime{days * 86'400 * kSecondNs, true};
 
   if (!cursor.take('T') && !cursor.take('t') && !cursor.take(' ')) return std::nullopt;
-  if (!cursor.digits(2, hour) || !cursor.take(':') || !cursor.digits(2, minute)) return std::nullopt;
+  if (!cursor.digits(2, hour) || !cursor.take(':') || !cursor.digits(2, minute))
+    return std::nullopt;
   if (cursor.take(':') && !cursor.digits(2, second)) return std::nullopt;
   if (hour > 23 || minute > 59 || second > 60) return std::nullopt;  // 60: a leap second
   if (cursor.take('.') || cursor.take(',')) {
@@ -185,8 +189,8 @@ std::string format_time(std::int64_t ns) {
                            static_cast<int>(in_day / 3600), static_cast<int>(in_day / 60 % 60),
                            static_cast<int>(in_day % 60));
   if (fraction != 0) {
-    size += std::snprintf(text.data() + size, text.size() - static_cast<std::size_t>(size), ".%09lld",
-                          static_cast<long long>(fraction));
+    size += std::snprintf(text.data() + size, text.size() - static_cast<std::size_t>(size),
+                          ".%09lld", static_cast<long long>(fraction));
   }
   text[static_cast<std::size_t>(size)] = 'Z';
   return std::string(text.data(), static_cast<std::size_t>(size) + 1);

@@ -9,8 +9,8 @@
 namespace ephor::host {
 
 struct ParsedTime {
-  std::int64_t ns = 0;      // since the Unix epoch, as if UTC when `is_naive`
-  bool is_naive = false;    // the text named no zone
+  std::int64_t ns = 0;    // since the Unix epoch, as if UTC when `is_naive`
+  bool is_naive = false;  // the text named no zone
 };
 
 // RFC 3339 with 0 to 9 fractional digits (more are cut), 'T', 't' or a blank between date and time,

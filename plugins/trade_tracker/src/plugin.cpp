@@ -374,7 +374,8 @@ class TradeTracker final : public Plugin {
     const DecisionRecord* decision = find_decision(hash64(trade.decision_id), trade.decision_id);
     if (decision != nullptr && !decision->regime.empty()) {
       trade.decision_regime = decision->regime;
-    } else {  // also where the trade names a regime itself: what is stored must not hang on the order
+    } else {  // also where the trade names a regime itself: what is stored must not hang on the
+              // order
       joins_.wait(JoinTable::key('d', trade.decision_id), trade.trade_id);
     }
   }

@@ -12,7 +12,8 @@
  *  3. Views are UTF-8 {data, size}, not NUL-terminated. A view that is passed in dies when the call
  *     returns unless its comment says otherwise; who keeps, copies.
  *  4. Nobody frees the other side's memory. Variable output goes through an ephor_writer.
- *  5. No exception, longjmp or C++ type crosses. Every failure is a status and the call's own error.
+ *  5. No exception, longjmp or C++ type crosses. Every failure is a status and the call's own
+ * error.
  *  6. Unknown values, flags and extension ids are tolerated.
  *
  * Threads. Each function names where it may be called or is called:
@@ -45,23 +46,23 @@ extern "C" {
 /* ---- basics --------------------------------------------------------------------------------- */
 
 typedef struct ephor_view {
-  const char *data;
+  const char* data;
   uint64_t size;
 } ephor_view;
 
 typedef int32_t ephor_status; /* a retired number is never used again */
 #define EPHOR_OK 0
-#define EPHOR_PENDING 1      /* the answer follows through the reply */
-#define EPHOR_INVALID 2      /* bad argument, configuration or request */
-#define EPHOR_NOT_FOUND 3    /* no such name, id or record */
-#define EPHOR_STATE 4        /* not now: wrong phase of the life cycle, or the instance is stopped */
-#define EPHOR_UNSUPPORTED 5  /* not in this host or plugin */
-#define EPHOR_FULL 6         /* a bound is reached; try again later */
-#define EPHOR_TIMEOUT 7      /* the deadline passed */
-#define EPHOR_IO 8           /* disk, network or database */
-#define EPHOR_DENIED 9       /* not allowed */
-#define EPHOR_CONFLICT 10    /* the name is taken */
-#define EPHOR_INTERNAL 11    /* an exception or a broken invariant on the callee's side */
+#define EPHOR_PENDING 1     /* the answer follows through the reply */
+#define EPHOR_INVALID 2     /* bad argument, configuration or request */
+#define EPHOR_NOT_FOUND 3   /* no such name, id or record */
+#define EPHOR_STATE 4       /* not now: wrong phase of the life cycle, or the instance is stopped */
+#define EPHOR_UNSUPPORTED 5 /* not in this host or plugin */
+#define EPHOR_FULL 6        /* a bound is reached; try again later */
+#define EPHOR_TIMEOUT 7     /* the deadline passed */
+#define EPHOR_IO 8          /* disk, network or database */
+#define EPHOR_DENIED 9      /* not allowed */
+#define EPHOR_CONFLICT 10   /* the name is taken */
+#define EPHOR_INTERNAL 11   /* an exception or a broken invariant on the callee's side */
 
 /* The caller's buffer for one failure. The callee fills code, message and, where the failure is
  * about a value in a JSON document, its RFC 6901 pointer; both texts are NUL-terminated. */
@@ -76,8 +77,8 @@ typedef struct ephor_error {
 typedef struct ephor_writer {
   uint32_t struct_size;
   uint32_t reserved;
-  void *context;
-  ephor_status (*write)(void *context, ephor_view bytes);
+  void* context;
+  ephor_status (*write)(void* context, ephor_view bytes);
 } ephor_writer;
 
 /* ---- the event ------------------------------------------------------------------------------ */
@@ -85,27 +86,27 @@ typedef struct ephor_writer {
 #define EPHOR_ENCODING_JSON 0 /* record: one CloudEvents 1.0 object; data: the member's value */
 #define EPHOR_ENCODING_OTLP 1 /* record and data: one opentelemetry.proto.trace.v1.Span */
 
-#define EPHOR_EVENT_LATE 0x01u          /* behind its source's watermark: order-free use only */
-#define EPHOR_EVENT_TIME_ARRIVAL 0x02u  /* it carried no time; time_ns is that of its arrival */
-#define EPHOR_EVENT_TIME_CLAMPED 0x04u  /* its time was too far in the future */
-#define EPHOR_EVENT_TIME_NAIVE 0x08u    /* its time named no zone; the configured one was assumed */
-#define EPHOR_EVENT_DERIVED 0x10u       /* published by a plugin because of another event */
-#define EPHOR_EVENT_HOST 0x20u          /* made by the host: ticks, plugin states, flushes */
+#define EPHOR_EVENT_LATE 0x01u         /* behind its source's watermark: order-free use only */
+#define EPHOR_EVENT_TIME_ARRIVAL 0x02u /* it carried no time; time_ns is that of its arrival */
+#define EPHOR_EVENT_TIME_CLAMPED 0x04u /* its time was too far in the future */
+#define EPHOR_EVENT_TIME_NAIVE 0x08u   /* its time named no zone; the configured one was assumed */
+#define EPHOR_EVENT_DERIVED 0x10u      /* published by a plugin because of another event */
+#define EPHOR_EVENT_HOST 0x20u         /* made by the host: ticks, plugin states, flushes */
 
 /* Frozen: 64 bytes. The record is followed by at least 64 readable bytes (SIMD parsers read past
  * the end). Everything behind `record` dies when the handler returns. */
 typedef struct ephor_event {
-  uint64_t sequence;     /* order in the log: (journal position << 16) | index in batch; not dense */
-  int64_t time_ns;       /* event time, ns since the Unix epoch, UTC */
-  uint8_t trace_id[16];  /* W3C trace id, all zero if none */
-  uint64_t correlation;  /* XXH3-64 (seed 0) of the correlation id's text, 0 if none */
-  const char *record;    /* the whole record as it arrived */
+  uint64_t sequence;    /* order in the log: (journal position << 16) | index in batch; not dense */
+  int64_t time_ns;      /* event time, ns since the Unix epoch, UTC */
+  uint8_t trace_id[16]; /* W3C trace id, all zero if none */
+  uint64_t correlation; /* XXH3-64 (seed 0) of the correlation id's text, 0 if none */
+  const char* record;   /* the whole record as it arrived */
   uint32_t record_length;
-  uint32_t data_offset;  /* where the data value starts in the record; = record_length if none */
-  uint32_t source;       /* interned, see ephor_host.source_name */
-  uint16_t topic;        /* interned, see ephor_host.topic_id */
-  uint8_t encoding;      /* EPHOR_ENCODING_* */
-  uint8_t flags;         /* EPHOR_EVENT_* */
+  uint32_t data_offset; /* where the data value starts in the record; = record_length if none */
+  uint32_t source;      /* interned, see ephor_host.source_name */
+  uint16_t topic;       /* interned, see ephor_host.topic_id */
+  uint8_t encoding;     /* EPHOR_ENCODING_* */
+  uint8_t flags;        /* EPHOR_EVENT_* */
 } ephor_event;
 
 /* An event to publish. The host writes the envelope, the id and, for a derived event, the time. */
@@ -128,7 +129,7 @@ typedef struct ephor_draft {
 typedef struct ephor_subscription {
   uint32_t struct_size;
   uint32_t policy;
-  const ephor_view *patterns; /* topics; '*' is one token, a final '>' the rest */
+  const ephor_view* patterns; /* topics; '*' is one token, a final '>' the rest */
   uint32_t pattern_count;
   uint32_t reserved;
 } ephor_subscription;
@@ -137,31 +138,31 @@ typedef struct ephor_host {
   uint32_t struct_size;
   uint16_t abi_major;
   uint16_t abi_minor;
-  void *context;
+  void* context;
 
   /* [any] The table of an extension, e.g. "ephor.query/1"; NULL if this host lacks it. Pure; the
    * table lives as long as the instance. */
-  const void *(*get_extension)(void *context, ephor_view id);
+  const void* (*get_extension)(void* context, ephor_view id);
 
   /* [control] From create to the return of start (of a source: only in create); one subscription
    * per instance. Its events come in log order through on_events. */
-  ephor_status (*subscribe)(void *context, const ephor_subscription *subscription,
-                            ephor_error *error);
+  ephor_status (*subscribe)(void* context, const ephor_subscription* subscription,
+                            ephor_error* error);
 
   /* [dispatch] Publishes events derived from the slice in hand. They are appended to the journal
    * before any checkpoint that covers their cause; an event the journal already holds is dropped.
    * Their ids are (epoch, instance, cause, index), so the order of calls must be deterministic. */
-  ephor_status (*publish)(void *context, const ephor_draft *drafts, uint32_t count,
-                          ephor_error *error);
+  ephor_status (*publish)(void* context, const ephor_draft* drafts, uint32_t count,
+                          ephor_error* error);
 
   /* [any] The number of a topic, made if it is new. Stable for the life of the process only. */
-  ephor_status (*topic_id)(void *context, ephor_view name, uint16_t *topic, ephor_error *error);
+  ephor_status (*topic_id)(void* context, ephor_view name, uint16_t* topic, ephor_error* error);
   /* [any] Names behind the numbers; the views live as long as the host. Empty if unknown. */
-  ephor_view (*topic_name)(void *context, uint16_t topic);
-  ephor_view (*source_name)(void *context, uint32_t source);
+  ephor_view (*topic_name)(void* context, uint16_t topic);
+  ephor_view (*source_name)(void* context, uint32_t source);
   /* [any] Writes the event as one CloudEvents JSON object, whatever its encoding. */
-  ephor_status (*render_json)(void *context, const ephor_event *event, ephor_writer *out,
-                              ephor_error *error);
+  ephor_status (*render_json)(void* context, const ephor_event* event, ephor_writer* out,
+                              ephor_error* error);
 } ephor_host;
 
 /* ---- what a plugin gives the host ----------------------------------------------------------- */
@@ -169,22 +170,22 @@ typedef struct ephor_host {
 typedef struct ephor_plugin {
   uint32_t struct_size;
   uint32_t reserved;
-  void *self;
+  void* self;
   /* [control] Begin work. Everything registered before its return is live after it. */
-  ephor_status (*start)(void *self, ephor_error *error);
+  ephor_status (*start)(void* self, ephor_error* error);
   /* [dispatch] 1 to 256 events in log order, already filtered by the subscription. A failure is
    * counted against the plugin; the slice is not delivered again. */
-  ephor_status (*on_events)(void *self, const ephor_event *events, uint32_t count,
-                            ephor_error *error);
+  ephor_status (*on_events)(void* self, const ephor_event* events, uint32_t count,
+                            ephor_error* error);
   /* [control] No further event will come; finish what is in flight before `deadline_ns` (monotonic
    * clock) and publish nothing more. */
-  ephor_status (*drain)(void *self, int64_t deadline_ns, ephor_error *error);
+  ephor_status (*drain)(void* self, int64_t deadline_ns, ephor_error* error);
   /* [control] Stop threads and release sockets. Safe without start, and twice. */
-  ephor_status (*stop)(void *self, ephor_error *error);
+  ephor_status (*stop)(void* self, ephor_error* error);
   /* [control] The last call. */
-  void (*destroy)(void *self);
+  void (*destroy)(void* self);
   /* [any] A table the plugin offers, e.g. "ephor.storage/1" (ephor_checkpoint); NULL if none. */
-  const void *(*get_extension)(void *self, ephor_view id);
+  const void* (*get_extension)(void* self, ephor_view id);
 } ephor_plugin;
 
 #define EPHOR_CAP_CONCURRENT_QUERY 0x01u /* queries may overlap everything else */
@@ -192,19 +193,19 @@ typedef struct ephor_plugin {
 
 typedef struct ephor_plugin_info {
   uint32_t struct_size;
-  uint32_t capabilities; /* EPHOR_CAP_* */
-  ephor_view id;         /* e.g. "tracer" */
-  ephor_view version;    /* semantic version of the plugin */
-  ephor_view summary;    /* one line */
+  uint32_t capabilities;    /* EPHOR_CAP_* */
+  ephor_view id;            /* e.g. "tracer" */
+  ephor_view version;       /* semantic version of the plugin */
+  ephor_view summary;       /* one line */
   ephor_view config_schema; /* JSON Schema 2020-12 of its configuration */
-  const ephor_view *required_extensions;
-  const ephor_view *optional_extensions;
+  const ephor_view* required_extensions;
+  const ephor_view* optional_extensions;
   uint32_t required_count;
   uint32_t optional_count;
   /* [control] Makes one instance. `host` outlives it. `config` is a JSON object that has passed the
    * schema, defaults filled in. Fills `out`; on failure leaves nothing behind. */
-  ephor_status (*create)(const ephor_host *host, ephor_view instance, ephor_view config,
-                         ephor_plugin *out, ephor_error *error);
+  ephor_status (*create)(const ephor_host* host, ephor_view instance, ephor_view config,
+                         ephor_plugin* out, ephor_error* error);
 } ephor_plugin_info;
 
 typedef struct ephor_entry {
@@ -214,11 +215,11 @@ typedef struct ephor_entry {
   uint16_t abi_minor_built;    /* of the headers it was built with */
   uint16_t abi_minor_required; /* the least a host must have */
   uint16_t info_count;
-  const ephor_plugin_info *const *infos;
+  const ephor_plugin_info* const* infos;
 } ephor_entry;
 
 /* The one exported symbol of a plugin; its result lives as long as the library. */
-typedef const ephor_entry *(*ephor_entry_function)(void);
+typedef const ephor_entry* (*ephor_entry_function)(void);
 
 /* ---- ephor.query/1 -------------------------------------------------------------------------- */
 
@@ -227,31 +228,31 @@ typedef const ephor_entry *(*ephor_entry_function)(void);
 typedef struct ephor_reply {
   uint32_t struct_size;
   uint32_t reserved;
-  void *context;
-  ephor_status (*write)(void *context, ephor_view bytes);            /* [any] */
-  void (*finish)(void *context, ephor_status status, const ephor_error *error); /* [any] */
+  void* context;
+  ephor_status (*write)(void* context, ephor_view bytes);                       /* [any] */
+  void (*finish)(void* context, ephor_status status, const ephor_error* error); /* [any] */
   int64_t deadline_ns; /* monotonic clock; after it the caller has gone */
 } ephor_reply;
 
 /* [query] `request` is a JSON object. The answer is UTF-8, JSON unless its route says otherwise. */
-typedef ephor_status (*ephor_query_handler)(void *user, ephor_view request, ephor_reply *reply,
-                                            ephor_error *error);
+typedef ephor_status (*ephor_query_handler)(void* user, ephor_view request, ephor_reply* reply,
+                                            ephor_error* error);
 
 typedef struct ephor_query {
   uint32_t struct_size;
   uint32_t reserved;
-  void *context;
+  void* context;
   /* [control] Until start returns. Fails with EPHOR_CONFLICT if the name is taken. */
-  ephor_status (*provide)(void *context, ephor_view name, ephor_view summary,
-                          ephor_query_handler handler, void *user, ephor_error *error);
+  ephor_status (*provide)(void* context, ephor_view name, ephor_view summary,
+                          ephor_query_handler handler, void* user, ephor_error* error);
   /* [any] Asks a query of any instance and waits. `timeout_ns` <= 0: the host's default.
    * `after_sequence` > 0: first waits until the provider has read that far.
    * `as_of_sequence` (may be NULL) receives how far the provider had read. */
-  ephor_status (*call)(void *context, ephor_view name, ephor_view request, int64_t timeout_ns,
-                       uint64_t after_sequence, ephor_writer *answer, uint64_t *as_of_sequence,
-                       ephor_error *error);
+  ephor_status (*call)(void* context, ephor_view name, ephor_view request, int64_t timeout_ns,
+                       uint64_t after_sequence, ephor_writer* answer, uint64_t* as_of_sequence,
+                       ephor_error* error);
   /* [any] JSON array of {name, summary, instance}. */
-  ephor_status (*list)(void *context, ephor_writer *out, ephor_error *error);
+  ephor_status (*list)(void* context, ephor_writer* out, ephor_error* error);
 } ephor_query;
 
 /* ---- ephor.http/1 --------------------------------------------------------------------------- */
@@ -271,18 +272,18 @@ typedef struct ephor_http_route {
   ephor_view content_type;    /* empty: application/json */
 } ephor_http_route;
 
-typedef void (*ephor_http_visitor)(void *user, ephor_view instance, const ephor_http_route *route);
+typedef void (*ephor_http_visitor)(void* user, ephor_view instance, const ephor_http_route* route);
 
 typedef struct ephor_http {
   uint32_t struct_size;
   uint32_t reserved;
-  void *context;
+  void* context;
   /* [control] Until start returns. EPHOR_CONFLICT names the instance that has the route. */
-  ephor_status (*add_route)(void *context, const ephor_http_route *route, ephor_error *error);
+  ephor_status (*add_route)(void* context, const ephor_http_route* route, ephor_error* error);
   /* [any] Visits every route; the views die with the visit. */
-  ephor_status (*visit)(void *context, ephor_http_visitor visitor, void *user);
+  ephor_status (*visit)(void* context, ephor_http_visitor visitor, void* user);
   /* [any] Changes whenever the routes change. */
-  uint64_t (*generation)(void *context);
+  uint64_t (*generation)(void* context);
 } ephor_http;
 
 /* ---- ephor.storage/1 ------------------------------------------------------------------------ */
@@ -304,35 +305,35 @@ typedef struct ephor_cell {
 
 /* [query] One row of an answer, cells in the order of the select list. Another status than OK ends
  * the visit. */
-typedef ephor_status (*ephor_row_visitor)(void *user, const ephor_cell *cells, uint32_t count);
+typedef ephor_status (*ephor_row_visitor)(void* user, const ephor_cell* cells, uint32_t count);
 
 typedef struct ephor_storage {
   uint32_t struct_size;
   uint32_t reserved;
-  void *context;
+  void* context;
   /* [control] In create or start, once. JSON:
    * {"version": 1, "tables": [{"name": "trades", "key": ["trade_id"],
    *   "columns": [{"name": "trade_id", "type": "text"}, ...], "indices": [["decision_id"]]}]}
    * types: integer real text json blob. Missing tables, columns and indices are made, on every
    * backend; a column that is gone stays. A table belongs to the plugin that declared it first. */
-  ephor_status (*declare)(void *context, ephor_view tables_json, ephor_error *error);
+  ephor_status (*declare)(void* context, ephor_view tables_json, ephor_error* error);
   /* [any] One SELECT over committed rows, on a read-only connection; `?` marks a parameter. */
-  ephor_status (*select)(void *context, ephor_view sql, const ephor_cell *parameters,
-                         uint32_t parameter_count, ephor_row_visitor visitor, void *user,
-                         ephor_error *error);
+  ephor_status (*select)(void* context, ephor_view sql, const ephor_cell* parameters,
+                         uint32_t parameter_count, ephor_row_visitor visitor, void* user,
+                         ephor_error* error);
 } ephor_storage;
 
 /* Where a checkpoint's rows go. Rows are absolute upserts by the table's key, never increments. */
 typedef struct ephor_rows {
   uint32_t struct_size;
   uint32_t reserved;
-  void *context;
+  void* context;
   /* `cells`: one per declared column, in order. */
-  ephor_status (*upsert)(void *context, ephor_view table, const ephor_cell *cells, uint32_t count,
-                         ephor_error *error);
+  ephor_status (*upsert)(void* context, ephor_view table, const ephor_cell* cells, uint32_t count,
+                         ephor_error* error);
   /* `key`: one cell per key column, in order. */
-  ephor_status (*erase)(void *context, ephor_view table, const ephor_cell *key, uint32_t count,
-                        ephor_error *error);
+  ephor_status (*erase)(void* context, ephor_view table, const ephor_cell* key, uint32_t count,
+                        ephor_error* error);
 } ephor_rows;
 
 /* What a plugin answers to get_extension("ephor.storage/1"). The host commits
@@ -341,10 +342,10 @@ typedef struct ephor_checkpoint {
   uint32_t struct_size;
   uint32_t state_version; /* of the blob that save writes */
   /* [dispatch] Rows changed since the last successful save, and the whole state. */
-  ephor_status (*save)(void *self, const ephor_rows *rows, ephor_writer *state, ephor_error *error);
+  ephor_status (*save)(void* self, const ephor_rows* rows, ephor_writer* state, ephor_error* error);
   /* [control] After create, before start. Another status than OK (say, an unreadable version):
    * the host makes a new instance and rebuilds it from the journal. */
-  ephor_status (*load)(void *self, uint32_t state_version, ephor_view state, ephor_error *error);
+  ephor_status (*load)(void* self, uint32_t state_version, ephor_view state, ephor_error* error);
 } ephor_checkpoint;
 
 /* ---- ephor.journal/1 ------------------------------------------------------------------------ */
@@ -362,7 +363,7 @@ typedef struct ephor_rejection {
   ephor_view reason;       /* what was found, what was expected */
 } ephor_rejection;
 
-typedef void (*ephor_rejection_visitor)(void *user, const ephor_rejection *rejection);
+typedef void (*ephor_rejection_visitor)(void* user, const ephor_rejection* rejection);
 
 typedef struct ephor_ingest_result {
   uint32_t struct_size;
@@ -376,48 +377,47 @@ typedef struct ephor_ingest_result {
 
 typedef struct ephor_buffer ephor_buffer;
 
-typedef void (*ephor_event_visitor)(void *user, const ephor_event *event);
+typedef void (*ephor_event_visitor)(void* user, const ephor_event* event);
 
 typedef struct ephor_journal {
   uint32_t struct_size;
   uint32_t reserved;
-  void *context;
+  void* context;
   /* [any] Memory of the host to receive a body in without a copy; NULL above the body limit. */
-  ephor_buffer *(*acquire)(void *context, uint64_t capacity, char **data);
-  void (*release)(void *context, ephor_buffer *buffer);
+  ephor_buffer* (*acquire)(void* context, uint64_t capacity, char** data);
+  void (*release)(void* context, ephor_buffer* buffer);
   /* [any] Checks, deduplicates and appends what is in `buffer` (whose ownership passes to the host
    * in every case) and returns after the group commit: EPHOR_OK means the accepted are durable.
    * EPHOR_FULL or EPHOR_IO: nothing was kept, try again later. `default_source` names the source of
    * records that carry none. Rejections are visited before the return. */
-  ephor_status (*ingest)(void *context, ephor_buffer *buffer, uint64_t size, uint32_t format,
-                         ephor_view default_source, ephor_rejection_visitor on_rejected, void *user,
-                         ephor_ingest_result *result, ephor_error *error);
+  ephor_status (*ingest)(void* context, ephor_buffer* buffer, uint64_t size, uint32_t format,
+                         ephor_view default_source, ephor_rejection_visitor on_rejected, void* user,
+                         ephor_ingest_result* result, ephor_error* error);
   /* [any] Events that carry `id` as correlation id, trace id or declared join key, in log order. */
-  ephor_status (*find)(void *context, ephor_view id, ephor_event_visitor visitor, void *user,
-                       ephor_error *error);
+  ephor_status (*find)(void* context, ephor_view id, ephor_event_visitor visitor, void* user,
+                       ephor_error* error);
   /* [any] At most `limit` events with `from` <= sequence, topic matching `pattern`, in log order.
    * `next` receives the sequence to go on from, 0 at the end. */
-  ephor_status (*read)(void *context, uint64_t from, ephor_view pattern, uint32_t limit,
-                       ephor_event_visitor visitor, void *user, uint64_t *next,
-                       ephor_error *error);
+  ephor_status (*read)(void* context, uint64_t from, ephor_view pattern, uint32_t limit,
+                       ephor_event_visitor visitor, void* user, uint64_t* next, ephor_error* error);
   /* [any] The last committed sequence, 0 if none. */
-  uint64_t (*last_sequence)(void *context);
+  uint64_t (*last_sequence)(void* context);
 } ephor_journal;
 
 /* ---- ephor.command/1 ------------------------------------------------------------------------ */
 
 /* [control] `arguments`: a JSON array of strings, the words after the command's name. Output goes
  * to the user's terminal. */
-typedef ephor_status (*ephor_command_handler)(void *user, ephor_view arguments, ephor_writer *out,
-                                              ephor_error *error);
+typedef ephor_status (*ephor_command_handler)(void* user, ephor_view arguments, ephor_writer* out,
+                                              ephor_error* error);
 
 typedef struct ephor_command {
   uint32_t struct_size;
   uint32_t reserved;
-  void *context;
+  void* context;
   /* [control] Only in create. `ephor NAME ...` then runs it, without starting anything. */
-  ephor_status (*provide)(void *context, ephor_view name, ephor_view summary,
-                          ephor_command_handler handler, void *user, ephor_error *error);
+  ephor_status (*provide)(void* context, ephor_view name, ephor_view summary,
+                          ephor_command_handler handler, void* user, ephor_error* error);
 } ephor_command;
 
 /* ---- ephor.metrics/1 ------------------------------------------------------------------------ */
@@ -428,15 +428,15 @@ typedef struct ephor_command {
 typedef struct ephor_metrics {
   uint32_t struct_size;
   uint32_t reserved;
-  void *context;
+  void* context;
   /* [any] The handle of a series, made if it is new. `name` follows Prometheus ("ephor_..._total");
    * `labels_json` is an object of strings; the host adds `instance`. */
-  ephor_status (*series)(void *context, uint32_t kind, ephor_view name, ephor_view help,
-                         ephor_view labels_json, uint64_t *series, ephor_error *error);
-  void (*add)(void *context, uint64_t series, double amount); /* [any] one atomic add */
-  void (*set)(void *context, uint64_t series, double value);  /* [any] one atomic store */
+  ephor_status (*series)(void* context, uint32_t kind, ephor_view name, ephor_view help,
+                         ephor_view labels_json, uint64_t* series, ephor_error* error);
+  void (*add)(void* context, uint64_t series, double amount); /* [any] one atomic add */
+  void (*set)(void* context, uint64_t series, double value);  /* [any] one atomic store */
   /* [any] Every series of the process in Prometheus text format 0.0.4. */
-  ephor_status (*render)(void *context, ephor_writer *out, ephor_error *error);
+  ephor_status (*render)(void* context, ephor_writer* out, ephor_error* error);
 } ephor_metrics;
 
 /* ---- ephor.log/1 ---------------------------------------------------------------------------- */
@@ -450,8 +450,8 @@ typedef struct ephor_metrics {
 typedef struct ephor_log {
   uint32_t struct_size;
   int32_t level; /* lines below it are not written */
-  void *context;
-  void (*log)(void *context, int32_t level, ephor_view message); /* [any] */
+  void* context;
+  void (*log)(void* context, int32_t level, ephor_view message); /* [any] */
 } ephor_log;
 
 /* ---- ephor.health/1 ------------------------------------------------------------------------- */
@@ -463,24 +463,24 @@ typedef struct ephor_log {
 typedef struct ephor_health {
   uint32_t struct_size;
   uint32_t reserved;
-  void *context;
-  void (*report)(void *context, int32_t state, ephor_view reason); /* [any] of this instance */
+  void* context;
+  void (*report)(void* context, int32_t state, ephor_view reason); /* [any] of this instance */
   /* [any] {"ready": bool, "live": bool, "instances": [{"instance", "plugin", "state", "health",
    * "reason", "position", "lag_events"}], "log_time": RFC 3339 or null} */
-  ephor_status (*snapshot)(void *context, ephor_writer *out, ephor_error *error);
+  ephor_status (*snapshot)(void* context, ephor_writer* out, ephor_error* error);
 } ephor_health;
 
 /* ---- ephor.task/1 --------------------------------------------------------------------------- */
 
-typedef void (*ephor_task_function)(void *user);
+typedef void (*ephor_task_function)(void* user);
 
 typedef struct ephor_task {
   uint32_t struct_size;
   uint32_t reserved;
-  void *context;
+  void* context;
   /* [any] Runs `function` once on a pool thread. EPHOR_FULL if the queue is full. Every task has
    * ended before stop returns. */
-  ephor_status (*run)(void *context, ephor_task_function function, void *user, ephor_error *error);
+  ephor_status (*run)(void* context, ephor_task_function function, void* user, ephor_error* error);
 } ephor_task;
 
 #ifdef __cplusplus

@@ -166,17 +166,28 @@ class EventReader {
   Span span(const Event& event) {
     Span out;
     for (const auto& [key, value] : members(event)) {
-      if (key == "trace_id") out.trace_id = text(value);
-      else if (key == "span_id") out.span_id = text(value);
-      else if (key == "parent_span_id") out.parent_span_id = text(value);
-      else if (key == "component") out.component = text(value);
-      else if (key == "operation") out.operation = text(value);
-      else if (key == "start_time_unix_nano") out.start_ns = nanoseconds(value);
-      else if (key == "end_time_unix_nano") out.end_ns = nanoseconds(value);
-      else if (key == "status") out.status = text(value);
-      else if (key == "error_message") out.error_message = text(value);
-      else if (key == "kind") out.kind = text(value);
-      else if (key == "attributes") out.attributes = value;
+      if (key == "trace_id")
+        out.trace_id = text(value);
+      else if (key == "span_id")
+        out.span_id = text(value);
+      else if (key == "parent_span_id")
+        out.parent_span_id = text(value);
+      else if (key == "component")
+        out.component = text(value);
+      else if (key == "operation")
+        out.operation = text(value);
+      else if (key == "start_time_unix_nano")
+        out.start_ns = nanoseconds(value);
+      else if (key == "end_time_unix_nano")
+        out.end_ns = nanoseconds(value);
+      else if (key == "status")
+        out.status = text(value);
+      else if (key == "error_message")
+        out.error_message = text(value);
+      else if (key == "kind")
+        out.kind = text(value);
+      else if (key == "attributes")
+        out.attributes = value;
     }
     return out;
   }
@@ -184,18 +195,30 @@ class EventReader {
   Prediction prediction(const Event& event) {
     Prediction out;
     for (const auto& [key, value] : members(event)) {
-      if (key == "prediction_id") out.prediction_id = text(value);
-      else if (key == "decision_id") out.decision_id = text(value);
-      else if (key == "model_id") out.model_id = text(value);
-      else if (key == "model_type") out.model_type = text(value);
-      else if (key == "model_version") out.model_version = text(value);
-      else if (key == "ensemble_id") out.ensemble_id = text(value);
-      else if (key == "symbol") out.symbol = text(value);
-      else if (key == "timeframe") out.timeframe = text(value);
-      else if (key == "regime") out.regime = text(value);
-      else if (key == "prediction") out.prediction = label_or_number(value);
-      else if (key == "confidence") out.confidence = number(value);
-      else if (key == "probability") out.probability = named_numbers(value);
+      if (key == "prediction_id")
+        out.prediction_id = text(value);
+      else if (key == "decision_id")
+        out.decision_id = text(value);
+      else if (key == "model_id")
+        out.model_id = text(value);
+      else if (key == "model_type")
+        out.model_type = text(value);
+      else if (key == "model_version")
+        out.model_version = text(value);
+      else if (key == "ensemble_id")
+        out.ensemble_id = text(value);
+      else if (key == "symbol")
+        out.symbol = text(value);
+      else if (key == "timeframe")
+        out.timeframe = text(value);
+      else if (key == "regime")
+        out.regime = text(value);
+      else if (key == "prediction")
+        out.prediction = label_or_number(value);
+      else if (key == "confidence")
+        out.confidence = number(value);
+      else if (key == "probability")
+        out.probability = named_numbers(value);
     }
     return out;
   }
@@ -203,12 +226,18 @@ class EventReader {
   Outcome outcome(const Event& event) {
     Outcome out;
     for (const auto& [key, value] : members(event)) {
-      if (key == "prediction_id") out.prediction_id = text(value);
-      else if (key == "decision_id") out.decision_id = text(value);
-      else if (key == "model_id") out.model_id = text(value);
-      else if (key == "actual") out.actual = label_or_number(value);
-      else if (key == "realized_return") out.realized_return = number(value);
-      else if (key == "horizon_s") out.horizon_s = number(value);
+      if (key == "prediction_id")
+        out.prediction_id = text(value);
+      else if (key == "decision_id")
+        out.decision_id = text(value);
+      else if (key == "model_id")
+        out.model_id = text(value);
+      else if (key == "actual")
+        out.actual = label_or_number(value);
+      else if (key == "realized_return")
+        out.realized_return = number(value);
+      else if (key == "horizon_s")
+        out.horizon_s = number(value);
     }
     return out;
   }
@@ -216,19 +245,32 @@ class EventReader {
   EnsembleDecision decision(const Event& event) {
     EnsembleDecision out;
     for (const auto& [key, value] : members(event)) {
-      if (key == "decision_id") out.decision_id = text(value);
-      else if (key == "ensemble_id") out.ensemble_id = text(value);
-      else if (key == "symbol") out.symbol = text(value);
-      else if (key == "regime") out.regime = text(value);
-      else if (key == "final_decision") out.final_decision = label_or_number(value);
-      else if (key == "primary_prediction") out.primary_prediction = label_or_number(value);
-      else if (key == "primary_confidence") out.primary_confidence = number(value);
-      else if (key == "meta_learner_prediction") out.meta_learner_prediction = label_or_number(value);
-      else if (key == "meta_learner_confidence") out.meta_learner_confidence = number(value);
-      else if (key == "consensus_level") out.consensus_level = number(value);
-      else if (key == "disagreement_score") out.disagreement_score = number(value);
-      else if (key == "individual_predictions") out.members = member_predictions(value);
-      else if (key == "ensemble_weights") out.weights = named_numbers(value);
+      if (key == "decision_id")
+        out.decision_id = text(value);
+      else if (key == "ensemble_id")
+        out.ensemble_id = text(value);
+      else if (key == "symbol")
+        out.symbol = text(value);
+      else if (key == "regime")
+        out.regime = text(value);
+      else if (key == "final_decision")
+        out.final_decision = label_or_number(value);
+      else if (key == "primary_prediction")
+        out.primary_prediction = label_or_number(value);
+      else if (key == "primary_confidence")
+        out.primary_confidence = number(value);
+      else if (key == "meta_learner_prediction")
+        out.meta_learner_prediction = label_or_number(value);
+      else if (key == "meta_learner_confidence")
+        out.meta_learner_confidence = number(value);
+      else if (key == "consensus_level")
+        out.consensus_level = number(value);
+      else if (key == "disagreement_score")
+        out.disagreement_score = number(value);
+      else if (key == "individual_predictions")
+        out.members = member_predictions(value);
+      else if (key == "ensemble_weights")
+        out.weights = named_numbers(value);
     }
     if (!out.final_decision.has_value()) out.final_decision = out.primary_prediction;
     return out;
@@ -237,25 +279,44 @@ class EventReader {
   Trade trade(const Event& event) {
     Trade out;
     for (const auto& [key, value] : members(event)) {
-      if (key == "trade_id") out.trade_id = text(value);
-      else if (key == "decision_id") out.decision_id = text(value);
-      else if (key == "execution_id") out.execution_id = text(value);
-      else if (key == "order_id") out.order_id = text(value);
-      else if (key == "symbol") out.symbol = text(value);
-      else if (key == "side") out.side = text(value);
-      else if (key == "status") out.status = text(value);
-      else if (key == "close_reason") out.close_reason = text(value);
-      else if (key == "regime") out.regime = text(value);
-      else if (key == "open_time") out.open_time = text(value);
-      else if (key == "close_time" || key == "close_timestamp") out.close_time = text(value);
-      else if (key == "quantity" || key == "size") out.quantity = number(value);
-      else if (key == "price") out.price = number(value);
-      else if (key == "close_price") out.close_price = number(value);
-      else if (key == "pnl") out.pnl = number(value);
-      else if (key == "fees") out.fees = number(value);
-      else if (key == "slippage") out.slippage = number(value);
-      else if (key == "stop_loss") out.stop_loss = number(value);
-      else if (key == "take_profit") out.take_profit = number(value);
+      if (key == "trade_id")
+        out.trade_id = text(value);
+      else if (key == "decision_id")
+        out.decision_id = text(value);
+      else if (key == "execution_id")
+        out.execution_id = text(value);
+      else if (key == "order_id")
+        out.order_id = text(value);
+      else if (key == "symbol")
+        out.symbol = text(value);
+      else if (key == "side")
+        out.side = text(value);
+      else if (key == "status")
+        out.status = text(value);
+      else if (key == "close_reason")
+        out.close_reason = text(value);
+      else if (key == "regime")
+        out.regime = text(value);
+      else if (key == "open_time")
+        out.open_time = text(value);
+      else if (key == "close_time" || key == "close_timestamp")
+        out.close_time = text(value);
+      else if (key == "quantity" || key == "size")
+        out.quantity = number(value);
+      else if (key == "price")
+        out.price = number(value);
+      else if (key == "close_price")
+        out.close_price = number(value);
+      else if (key == "pnl")
+        out.pnl = number(value);
+      else if (key == "fees")
+        out.fees = number(value);
+      else if (key == "slippage")
+        out.slippage = number(value);
+      else if (key == "stop_loss")
+        out.stop_loss = number(value);
+      else if (key == "take_profit")
+        out.take_profit = number(value);
     }
     return out;
   }
@@ -319,9 +380,12 @@ class EventReader {
     }
     const simdjson::dom::object object = value.get_object().value_unsafe();
     for (const auto& [key, member] : object) {
-      if (key == "model_id") out.model_id = text(member);
-      else if (key == "prediction") out.prediction = label_or_number(member);
-      else if (key == "confidence") out.confidence = number(member);
+      if (key == "model_id")
+        out.model_id = text(member);
+      else if (key == "prediction")
+        out.prediction = label_or_number(member);
+      else if (key == "confidence")
+        out.confidence = number(member);
     }
     return out;
   }
@@ -333,7 +397,8 @@ namespace detail {
 
 // The plain text value of the member `name` that begins at `at` (behind its opening quote), if the
 // text before and behind looks like a member of the envelope. Empty otherwise.
-inline std::string_view plain_member(std::string_view envelope, std::size_t at, std::size_t name_size) {
+inline std::string_view plain_member(std::string_view envelope, std::size_t at,
+                                     std::size_t name_size) {
   const auto is_blank = [](char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; };
   if (at == 0 || envelope[at - 1] != '"') return {};
   std::size_t before = at - 1;
@@ -346,7 +411,8 @@ inline std::string_view plain_member(std::string_view envelope, std::size_t at, 
   }
   const std::string_view rest = envelope.substr(next);
   const std::size_t end = rest.find('"');
-  if (end == std::string_view::npos || rest.substr(0, end).find('\\') != std::string_view::npos) return {};
+  if (end == std::string_view::npos || rest.substr(0, end).find('\\') != std::string_view::npos)
+    return {};
   return rest.substr(0, end);
 }
 
@@ -359,12 +425,15 @@ inline std::string_view correlation_id(const Event& event, std::string& scratch)
   constexpr std::string_view kName = "correlationid";
   const std::string_view envelope(event.record, event.data_offset);
   if (const std::size_t at = envelope.find(kName); at != std::string_view::npos) {
-    if (const auto found = detail::plain_member(envelope, at, kName.size()); !found.empty()) return found;
+    if (const auto found = detail::plain_member(envelope, at, kName.size()); !found.empty())
+      return found;
   }
   EventReader reader;
   std::string_view found;
-  if (reader.record(event)["correlationid"].get(found) == simdjson::SUCCESS) scratch = found;
-  else scratch.clear();
+  if (reader.record(event)["correlationid"].get(found) == simdjson::SUCCESS)
+    scratch = found;
+  else
+    scratch.clear();
   return scratch;
 }
 

@@ -264,10 +264,10 @@ class Host {
     provide_query(route.query, route.summary, std::move(handler));
     const auto* http = extension<ephor_http>("ephor.http/1");
     if (http == nullptr) return;
-    const ephor_http_route plain{sizeof(ephor_http_route), 0,
-                                 to_view(route.method),    to_view(route.path),
-                                 to_view(route.query),     to_view(route.scope),
-                                 to_view(route.summary),   to_view(route.request_schema),
+    const ephor_http_route plain{sizeof(ephor_http_route),       0,
+                                 to_view(route.method),          to_view(route.path),
+                                 to_view(route.query),           to_view(route.scope),
+                                 to_view(route.summary),         to_view(route.request_schema),
                                  to_view(route.response_schema), to_view(route.content_type)};
     check([&](ephor_error* error) { return http->add_route(http->context, &plain, error); });
   }
@@ -381,8 +381,7 @@ class Host {
   }
   static ephor_status run_command(void* user, ephor_view arguments, ephor_writer* out,
                                   ephor_error* error) {
-    return guarded(error,
-                   [&] { (*static_cast<CommandHandler*>(user))(to_text(arguments), *out); });
+    return guarded(error, [&] { (*static_cast<CommandHandler*>(user))(to_text(arguments), *out); });
   }
 
   const ephor_host* table_;
@@ -398,8 +397,8 @@ class Plugin {
   Plugin& operator=(const Plugin&) = delete;
   virtual ~Plugin() = default;
 
-  virtual void start() {}                             // [control]
-  virtual void on_event(const Event&) {}              // [dispatch]
+  virtual void start() {}                                  // [control]
+  virtual void on_event(const Event&) {}                   // [dispatch]
   virtual void on_events(std::span<const Event> events) {  // [dispatch] 1 to 256, in log order
     for (const Event& event : events) on_event(event);
   }
@@ -477,8 +476,7 @@ struct Adapter {
     });
   }
   static const void* get_extension(void*, ephor_view id) {
-    constexpr bool kHasState =
-        !std::is_same_v<decltype(&Class::save), decltype(&Plugin::save)>;
+    constexpr bool kHasState = !std::is_same_v<decltype(&Class::save), decltype(&Plugin::save)>;
     static const ephor_checkpoint checkpoint{sizeof(ephor_checkpoint), state_version_of<Class>(),
                                              &save, &load};
     return kHasState && to_text(id) == "ephor.storage/1" ? &checkpoint : nullptr;
@@ -487,8 +485,9 @@ struct Adapter {
                              ephor_plugin* out, ephor_error* error) {
     return guarded(error, [&] {
       auto made = std::make_unique<Class>(Host(host, to_text(instance)), to_text(config));
-      const ephor_plugin table{sizeof(ephor_plugin), 0,     made.release(), &start,   &on_events,
-                               &drain,               &stop, &destroy,       &get_extension};
+      const ephor_plugin table{sizeof(ephor_plugin), 0,      made.release(), &start,
+                               &on_events,           &drain, &stop,          &destroy,
+                               &get_extension};
       const std::uint32_t size =
           std::min<std::uint32_t>(out->struct_size, static_cast<std::uint32_t>(sizeof table));
       std::memcpy(out, &table, size);
@@ -508,22 +507,22 @@ struct Adapter {
 
 // Optional static members of Class: kVersion, kSummary, kConfigSchema (std::string_view),
 // kCapabilities, kStateVersion (std::uint32_t), all constexpr.
-#define EPHOR_PLUGIN(Class, plugin_id)                                                           \
-  extern "C" EPHOR_EXPORT const ephor_entry* ephor_plugin_entry_v1(void);                        \
-  extern "C" EPHOR_EXPORT const ephor_entry* ephor_plugin_entry_v1(void) {                       \
-    static const ephor_plugin_info info{sizeof(ephor_plugin_info),                               \
-                                        ephor::detail::capabilities_of<Class>(),                 \
-                                        ephor::to_view(plugin_id),                               \
-                                        ephor::to_view(ephor::detail::version_of<Class>()),      \
-                                        ephor::to_view(ephor::detail::summary_of<Class>()),      \
-                                        ephor::to_view(ephor::detail::schema_of<Class>()),       \
-                                        nullptr,                                                 \
-                                        nullptr,                                                 \
-                                        0,                                                       \
-                                        0,                                                       \
-                                        &ephor::detail::Adapter<Class>::create};                 \
-    static const ephor_plugin_info* const infos[] = {&info};                                     \
-    static const ephor_entry entry{                                                              \
-        EPHOR_ENTRY_MAGIC, sizeof(ephor_entry), EPHOR_ABI_MAJOR, EPHOR_ABI_MINOR, 0, 1, infos};  \
-    return &entry;                                                                               \
+#define EPHOR_PLUGIN(Class, plugin_id)                                                          \
+  extern "C" EPHOR_EXPORT const ephor_entry* ephor_plugin_entry_v1(void);                       \
+  extern "C" EPHOR_EXPORT const ephor_entry* ephor_plugin_entry_v1(void) {                      \
+    static const ephor_plugin_info info{sizeof(ephor_plugin_info),                              \
+                                        ephor::detail::capabilities_of<Class>(),                \
+                                        ephor::to_view(plugin_id),                              \
+                                        ephor::to_view(ephor::detail::version_of<Class>()),     \
+                                        ephor::to_view(ephor::detail::summary_of<Class>()),     \
+                                        ephor::to_view(ephor::detail::schema_of<Class>()),      \
+                                        nullptr,                                                \
+                                        nullptr,                                                \
+                                        0,                                                      \
+                                        0,                                                      \
+                                        &ephor::detail::Adapter<Class>::create};                \
+    static const ephor_plugin_info* const infos[] = {&info};                                    \
+    static const ephor_entry entry{                                                             \
+        EPHOR_ENTRY_MAGIC, sizeof(ephor_entry), EPHOR_ABI_MAJOR, EPHOR_ABI_MINOR, 0, 1, infos}; \
+    return &entry;                                                                              \
   }

@@ -148,7 +148,8 @@ TEST_CASE("door: a body of more events than a batch holds becomes several", "[un
     CHECK(arrival.rejected_count == 0);
     CHECK(arrival.batches[0].batch->events.size() == kArrivedEventsMax);
     CHECK(arrival.batches[2].records.back().line == kCount);
-    CHECK(record_of(arrival.batches[1].batch->events[0]) == event(std::to_string(kArrivedEventsMax)));
+    CHECK(record_of(arrival.batches[1].batch->events[0]) ==
+          event(std::to_string(kArrivedEventsMax)));
     CHECK(arrival.batches[2].batch->ids.back() == identity_hash("s", std::to_string(kCount - 1)));
   }
 }
