@@ -43,11 +43,11 @@ SpanRecord record(std::string id, std::string parent, std::int64_t start, std::i
   return span;
 }
 
-const SpanNode& node(const SpanTree& tree, const std::string& id) {
+const SpanNode& node(const SpanTree& tree, std::string_view id) {
   for (const SpanNode& candidate : tree.nodes) {
     if (candidate.span.span_id == id) return candidate;
   }
-  throw std::runtime_error("no span " + id);
+  throw std::runtime_error("no span " + std::string(id));
 }
 
 }  // namespace
