@@ -11,7 +11,7 @@ constexpr std::size_t kStepBytes = 256 * 1024;
 
 Buffer larger(const Buffer& body, std::size_t capacity) {
   Buffer out(capacity);
-  std::memcpy(out.data(), body.data(), body.size());
+  if (body.size() != 0) std::memcpy(out.data(), body.data(), body.size());
   out.set_size(body.size());
   return out;
 }
