@@ -11,23 +11,12 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include "ingest/json_text.hpp"
+
 namespace ephor::host {
 namespace {
 
 using Json = nlohmann::json;
-
-std::string escaped(std::string_view token) {
-  std::string out;
-  for (const char c : token) {
-    if (c == '~')
-      out += "~0";
-    else if (c == '/')
-      out += "~1";
-    else
-      out += c;
-  }
-  return out;
-}
 
 // YAML 1.2 core schema of a plain scalar.
 Json plain_scalar(const std::string& text) {
@@ -93,7 +82,7 @@ class ConfigReader {
     const std::string path = text.substr(0, equals);
     while (begin <= path.size()) {
       const std::size_t dot = std::min(path.find('.', begin), path.size());
-      pointer += "/" + escaped(std::string_view(path).substr(begin, dot - begin));
+      append_pointer_token(pointer, std::string_view(path).substr(begin, dot - begin));
       begin = dot + 1;
     }
     try {
@@ -119,7 +108,8 @@ class ConfigReader {
     Json out = Json::object();
     for (const auto& member : node) {
       const auto key = member.first.as<std::string>("");
-      const std::string child = pointer + "/" + escaped(key);
+      std::string child = pointer;
+      append_pointer_token(child, key);
       if (out.contains(key)) {
         errors_.push_back(
             {place(member.first, source), dotted(child), "found the key twice, expected once"});

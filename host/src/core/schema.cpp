@@ -7,6 +7,8 @@
 #include <regex>
 #include <string_view>
 
+#include "ingest/json_text.hpp"
+
 namespace ephor::host {
 namespace {
 
@@ -35,17 +37,9 @@ bool has_type(const Json& value, std::string_view type) {
   return true;
 }
 
-std::string child_pointer(const std::string& pointer, std::string_view key) {
-  std::string out = pointer + "/";
-  for (const char c : key) {
-    if (c == '~')
-      out += "~0";
-    else if (c == '/')
-      out += "~1";
-    else
-      out += c;
-  }
-  return out;
+std::string child_pointer(std::string pointer, std::string_view key) {
+  append_pointer_token(pointer, key);
+  return pointer;
 }
 
 // Code points of UTF-8.

@@ -11,6 +11,7 @@
 #include "core/logger.hpp"
 #include "core/schema.hpp"
 #include "event/error.hpp"
+#include "ingest/json_text.hpp"
 
 namespace ephor::host {
 namespace {
@@ -192,7 +193,8 @@ class SettingsReader {
     if (plugin != entry.end() && !plugin->is_string()) return;
     if (entry.contains("config") && !entry["config"].is_object() && !entry["config"].is_null())
       return;
-    const std::string pointer = "/plugins/" + name;
+    std::string pointer = "/plugins";
+    append_pointer_token(pointer, name);
     const std::string id = entry.value("plugin", name);
     InstanceSettings made;
     made.name = name;
