@@ -241,6 +241,20 @@ Answer Api::call_builtin(const Endpoint& endpoint, const Router& router, const T
 
 Answer Api::call_query(const Endpoint& endpoint, const Router::Match& match, const Target& target,
                        const HTTPRequest& request, Body& body) {
+  if (is_safe(request.getMethod())) return ask(endpoint, match, target, {});
+  if (!header(request, "Content-Encoding").empty()) {
+    return error_answer(415, "unsupported_encoding", "expected a body without Content-Encoding");
+  }
+  const auto text = read_text(body);
+  if (!text) return error_answer(413, "too_large", "the body is larger than 1 MiB");
+  if (json_depth(*text) > kRequestDepthMax || (!text->empty() && !Json::accept(*text))) {
+    return error_answer(400, "invalid", "the body is no JSON of at most 64 levels", "/body");
+  }
+  return ask(endpoint, match, target, *text);
+}
+
+Answer Api::ask(const Endpoint& endpoint, const Router::Match& match, const Target& target,
+                std::string_view body_json) {
   if (query_ == nullptr) return failure_answer(EPHOR_UNSUPPORTED, "this host has no queries");
   Json object = Json::object();
   for (const auto& [name, value] : target.query) object[name] = value;
@@ -251,22 +265,12 @@ Answer Api::call_query(const Endpoint& endpoint, const Router::Match& match, con
         static_cast<std::uint64_t>(request_integer(object, "after_sequence", 0, 0, INT64_MAX));
     object.erase("after_sequence");
   }
-  std::string text;
-  if (!is_safe(request.getMethod())) {
-    if (!header(request, "Content-Encoding").empty()) {
-      return error_answer(415, "unsupported_encoding", "expected a body without Content-Encoding");
-    }
-    auto received = read_text(body);
-    if (!received) return error_answer(413, "too_large", "the body is larger than 1 MiB");
-    text = std::move(*received);
-    if (json_depth(text) > kRequestDepthMax || (!text.empty() && !Json::accept(text))) {
-      return error_answer(400, "invalid", "the body is no JSON of at most 64 levels", "/body");
-    }
-  }
   std::string json = dump(object);
-  if (!text.empty()) {
+  if (!body_json.empty()) {
     json.pop_back();  // the closing brace
-    json += std::string(object.empty() ? "" : ",") + "\"body\":" + text + "}";
+    json += object.empty() ? "\"body\":" : ",\"body\":";
+    json += body_json;
+    json += '}';
   }
   Answer answer;
   answer.content_type = endpoint.content_type;
@@ -280,6 +284,28 @@ Answer Api::call_query(const Endpoint& endpoint, const Router::Match& match, con
   Answer failure = failure_answer(status, error.message, error.json_pointer);
   failure.as_of_sequence = answer.as_of_sequence;
   return failure;
+}
+
+Answer Api::look(std::string_view raw_target) {
+  try {
+    const auto target = parse_target(raw_target);
+    if (!target) return error_answer(400, "invalid", "the path is no valid one");
+    const auto router = routes_.current();
+    const Router::Match match = router->find("GET", target->segments);
+    const bool is_open = match.endpoint != nullptr && match.endpoint->builtin == Builtin::query &&
+                         match.endpoint->scope == "read" &&
+                         match.endpoint->content_type.starts_with("application/json");
+    if (!is_open) return error_answer(404, "not_found", "no such GET route; see /api");
+    if (!find_parameter(target->query, "after_sequence").empty()) {
+      return error_answer(400, "invalid", "after_sequence: a watched route cannot wait",
+                          "/after_sequence");
+    }
+    return ask(*match.endpoint, match, *target, {});
+  } catch (const Error& failure) {
+    return failure_answer(failure.code(), failure.what(), failure.json_pointer());
+  } catch (const std::exception& failure) {
+    return failure_answer(EPHOR_INTERNAL, failure.what());
+  }
 }
 
 // GET /health/...: the status says it, the body says why.
@@ -328,6 +354,10 @@ Answer Api::upgrade(const Target& target, const HTTPRequest& request) {
   }
   Answer answer;
   std::string_view topics = find_parameter(target.query, "topics");
+  if (!topics.empty() && !options_.websocket.has_events) {
+    return error_answer(403, "denied", "events are not sent: enable_websocket_broadcast is false",
+                        "/topics");
+  }
   while (!topics.empty()) {
     const std::size_t comma = topics.find(',');
     const std::string_view topic = topics.substr(0, comma);

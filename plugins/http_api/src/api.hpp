@@ -31,6 +31,10 @@ class Api {
   // those of the connection; its body is compressed where the client takes it.
   Answer answer(const Poco::Net::HTTPRequest& request, Body& body);
 
+  // [any] What GET of `target` ("/api/performance?symbol=X") would answer to a token of scope read;
+  // plugins' routes only. Never throws.
+  Answer look(std::string_view target);
+
   // For requests whose head could not be read.
   void count_unreadable(int status);
 
@@ -40,6 +44,8 @@ class Api {
                       const Poco::Net::HTTPRequest& request, Body& body, std::string_view source);
   Answer call_query(const Endpoint& endpoint, const Router::Match& match, const Target& target,
                     const Poco::Net::HTTPRequest& request, Body& body);
+  Answer ask(const Endpoint& endpoint, const Router::Match& match, const Target& target,
+             std::string_view body_json);
   Answer health(std::string_view member);
   Answer metrics();
   Answer upgrade(const Target& target, const Poco::Net::HTTPRequest& request);

@@ -37,6 +37,9 @@ inline constexpr std::string_view kConfigSchema = R"json({
       }
     },
     "correlation_id_header": {"type": "string", "default": "X-Correlation-ID", "description": "header that carries a request's correlation id, in and out", "x-ephor-from": "monitoring.advanced_tracer.correlation_id_header"},
+    "update_interval_s": {"type": "number", "minimum": 0.05, "maximum": 3600, "default": 1, "description": "how often a route that WebSocket clients watch is asked again, seconds", "x-ephor-from": "monitoring.metrics_dashboard.update_interval"},
+    "enable_real_time_updates": {"type": "boolean", "default": true, "description": "WebSocket clients may watch GET routes; false: they have to poll", "x-ephor-from": "monitoring.metrics_dashboard.enable_real_time_updates"},
+    "enable_websocket_broadcast": {"type": "boolean", "default": true, "description": "WebSocket clients may subscribe to events; false: none is sent", "x-ephor-from": "monitoring.metrics_dashboard.enable_websocket_broadcast"},
     "websocket": {
       "type": "object", "additionalProperties": false, "default": {}, "description": "limits of /ws",
       "properties": {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "http_api.hpp"
 
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <utility>
@@ -33,8 +34,9 @@ HttpApi::HttpApi(Host host, std::string_view config)
 HttpApi::~HttpApi() { stop(); }
 
 void HttpApi::start() {
-  hub_ = std::make_unique<Hub>(options_.websocket,
-                               [this](std::uint16_t topic) { return host_.topic_name(topic); });
+  hub_ = std::make_unique<Hub>(
+      options_.websocket, [this](std::uint16_t topic) { return host_.topic_name(topic); },
+      [this] { watcher_->hurry(); });
   server_ = std::make_unique<Server>(
       options_,
       Server::Callbacks{[this](const Poco::Net::HTTPRequest& request, Body& body) {
@@ -48,6 +50,18 @@ void HttpApi::start() {
   api_ = std::make_unique<Api>(
       host_, options_, *access_,
       Api::Callbacks{[this] { return hub_->is_full(); }, [this] { update_gauges(); }});
+  const std::chrono::duration<double> interval(options_.update_interval_s);
+  watcher_ = std::make_unique<Watcher>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(interval),
+      Watcher::Callbacks{
+          [this] { return hub_->take_watched(); },
+          [this](const std::string& path) {
+            Answer answer = api_->look(path);
+            return Watcher::Look{answer.status, answer.as_of_sequence, std::move(answer.body)};
+          },
+          [this](const std::string& path, const std::string& message) {
+            hub_->push_snapshot(path, message);
+          }});
   connections_ = host_.gauge("ephor_http_connections", "Connections being served");
   queued_ = host_.gauge("ephor_http_connections_queued", "Connections waiting for a thread");
   refused_ = host_.counter("ephor_http_connections_refused_total",
@@ -71,6 +85,7 @@ void HttpApi::drain(std::int64_t) {
 void HttpApi::stop() {
   if (server_ != nullptr) server_->stop();
   if (hub_ != nullptr) hub_->stop();
+  if (watcher_ != nullptr) watcher_->stop();
 }
 
 std::string HttpApi::url() const { return server_ == nullptr ? std::string() : server_->url(); }

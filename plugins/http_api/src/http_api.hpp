@@ -47,6 +47,7 @@ class HttpApi final : public Plugin {
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<Api> api_;
   std::unique_ptr<Server> server_;
+  std::unique_ptr<Watcher> watcher_;
   std::string message_;  // reused by on_events
   Series connections_, queued_, refused_, clients_, frames_sent_, frames_dropped_;
 };

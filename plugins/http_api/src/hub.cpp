@@ -22,6 +22,8 @@ namespace {
 
 constexpr std::size_t kInboxBytesMax = 8U << 20U;
 constexpr std::size_t kPatternsMax = 64;
+constexpr std::size_t kWatchesMax = 32;
+constexpr std::size_t kPathBytesMax = 1024;
 constexpr std::int64_t kSecondNs = 1'000'000'000;
 constexpr int kTickMs = 1000;
 
@@ -36,9 +38,9 @@ bool any_matches(const std::vector<std::string>& patterns, std::string_view topi
                      [&](const std::string& pattern) { return topic_matches(pattern, topic); });
 }
 
-std::string subscribed_message(const Json& id, const std::vector<std::string>& patterns,
-                               std::string_view type) {
-  Json answer{{"type", type}, {"topics", patterns}};
+std::string acknowledgement(const Json& id, std::string_view type, const char* member,
+                            const std::vector<std::string>& list) {
+  Json answer{{"type", type}, {member, list}};
   if (!id.is_null()) answer["id"] = id;
   return dump(answer);
 }
@@ -64,10 +66,39 @@ std::vector<std::string> patterns_of(const Json& value) {
   return patterns;
 }
 
+// Targets of GET routes, such as "/api/performance?symbol=BTCUSDT".
+std::vector<std::string> paths_of(const Json& value) {
+  std::vector<std::string> paths;
+  const Json list = value.is_string() ? Json::array({value}) : value;
+  if (!list.is_array()) throw Error(EPHOR_INVALID, "expected an array of paths");
+  for (const Json& entry : list) {
+    if (!entry.is_string() || !entry.get_ref<const std::string&>().starts_with("/api/") ||
+        entry.get_ref<const std::string&>().size() > kPathBytesMax) {
+      throw Error(EPHOR_INVALID, "found " + dump(entry) +
+                                     ", expected the path of a GET route such as "
+                                     "\"/api/performance\"");
+    }
+    paths.push_back(entry.get<std::string>());
+  }
+  return paths;
+}
+
+void join(std::vector<std::string>& list, const std::vector<std::string>& more) {
+  for (const std::string& entry : more) {
+    if (std::find(list.begin(), list.end(), entry) == list.end()) list.push_back(entry);
+  }
+}
+
+void check_count(const std::vector<std::string>& list, std::size_t most, const char* what) {
+  if (list.size() <= most) return;
+  throw Error(EPHOR_INVALID, "found " + std::to_string(list.size()) + " " + what +
+                                 ", expected at most " + std::to_string(most));
+}
+
 }  // namespace
 
-Hub::Hub(const WebsocketOptions& options, TopicName topic_name)
-    : options_(options), topic_name_(std::move(topic_name)) {
+Hub::Hub(const WebsocketOptions& options, TopicName topic_name, std::function<void()> on_watch)
+    : options_(options), topic_name_(std::move(topic_name)), on_watch_(std::move(on_watch)) {
   epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
   event_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (epoll_ < 0 || event_ < 0) {
@@ -155,6 +186,22 @@ void Hub::push(std::uint16_t topic, std::string_view message) {
   if (was_empty) wake();
 }
 
+std::vector<WatchedPath> Hub::take_watched() {
+  std::lock_guard lock(watched_mutex_);
+  std::vector<WatchedPath> out = watched_;
+  for (WatchedPath& watched : watched_) watched.is_fresh = false;
+  return out;
+}
+
+void Hub::push_snapshot(const std::string& path, std::string_view message) {
+  auto frame = std::make_shared<const std::string>(encode_frame(Opcode::text, message));
+  {
+    std::lock_guard lock(inbox_mutex_);
+    inbox_.snapshots.emplace_back(path, std::move(frame));
+  }
+  wake();
+}
+
 Hub::Figures Hub::figures() const { return {clients_.load(), sent_.load(), dropped_.load()}; }
 
 // ---- the hub's thread ----
@@ -199,6 +246,7 @@ void Hub::take_inbox() {
   for (auto& client : inbox.arrivals) welcome(std::move(client));
   for (const auto& [topic, frame] : inbox.frames) broadcast(topic, frame);
   for (const auto& [topic, count] : inbox.lost) count_lost(topic, count);
+  for (const auto& [path, frame] : inbox.snapshots) send_snapshot(path, frame);
   for (HubClient* client : touched_) {
     client->is_touched = false;
     if (!client->waits_for_write) flush(*client);
@@ -220,7 +268,7 @@ void Hub::welcome(std::unique_ptr<HubClient> arrival) {
   if (!client.patterns.empty()) {
     subscribe(client, client.patterns);
     client.enqueue_kept(
-        encode_frame(Opcode::text, subscribed_message({}, client.patterns, "subscribed")));
+        encode_frame(Opcode::text, acknowledgement({}, "subscribed", "topics", client.patterns)));
     flush(client);
   }
   if (client.received_early.empty() || client.is_closed) return;
@@ -246,6 +294,15 @@ void Hub::broadcast(std::uint16_t topic, const Frame& frame) {
       dropped_ += client->enqueue(frame);
       if (!std::exchange(client->is_touched, true)) touched_.push_back(client);
     }
+  }
+}
+
+void Hub::send_snapshot(const std::string& path, const Frame& frame) {
+  for (auto& [socket, client] : by_socket_) {
+    const auto& watches = client->watches;
+    if (std::find(watches.begin(), watches.end(), path) == watches.end()) continue;
+    dropped_ += client->enqueue(frame);
+    if (!std::exchange(client->is_touched, true)) touched_.push_back(client.get());
   }
 }
 
@@ -308,29 +365,14 @@ void Hub::on_command(HubClient& client, std::string_view text) {
     const Json command = Json::parse(text);
     if (!command.is_object()) throw Error(EPHOR_INVALID, "expected a JSON object");
     id = command.value("id", Json());
-    std::vector<std::string> wanted = client.patterns;
-    const auto add = command.find("subscribe");
-    const auto remove = command.find("unsubscribe");
-    if (add == command.end() && remove == command.end()) {
-      throw Error(EPHOR_INVALID, "expected the member \"subscribe\" or \"unsubscribe\"");
+    if (command.contains("subscribe") || command.contains("unsubscribe")) {
+      answer = on_topics(client, command);
+    } else if (command.contains("watch") || command.contains("unwatch")) {
+      answer = on_watches(client, command);
+    } else {
+      throw Error(EPHOR_INVALID,
+                  "expected a member \"subscribe\", \"unsubscribe\", \"watch\" or \"unwatch\"");
     }
-    if (add != command.end()) {
-      for (std::string& pattern : patterns_of(*add)) {
-        if (std::find(wanted.begin(), wanted.end(), pattern) == wanted.end()) {
-          wanted.push_back(std::move(pattern));
-        }
-      }
-    }
-    if (remove != command.end()) {
-      for (const std::string& pattern : patterns_of(*remove)) std::erase(wanted, pattern);
-    }
-    if (wanted.size() > kPatternsMax) {
-      throw Error(EPHOR_INVALID, "found " + std::to_string(wanted.size()) +
-                                     " patterns, expected at most " + std::to_string(kPatternsMax));
-    }
-    subscribe(client, std::move(wanted));
-    answer = subscribed_message(id, client.patterns,
-                                add != command.end() ? "subscribed" : "unsubscribed");
   } catch (const Json::exception& failure) {
     answer = error_message(id, failure.what());
   } catch (const Error& failure) {
@@ -339,6 +381,67 @@ void Hub::on_command(HubClient& client, std::string_view text) {
   if (!client.enqueue_kept(encode_frame(Opcode::text, answer))) {
     close(client, kClosePolicy, "answers are not read");
   }
+}
+
+std::string Hub::on_topics(HubClient& client, const Json& command) {
+  const auto add = command.find("subscribe");
+  const auto remove = command.find("unsubscribe");
+  std::vector<std::string> wanted = client.patterns;
+  if (add != command.end()) {
+    if (!options_.has_events) {
+      throw Error(EPHOR_INVALID, "events are not sent: enable_websocket_broadcast is false");
+    }
+    join(wanted, patterns_of(*add));
+  }
+  if (remove != command.end()) {
+    for (const std::string& pattern : patterns_of(*remove)) std::erase(wanted, pattern);
+  }
+  check_count(wanted, kPatternsMax, "patterns");
+  subscribe(client, std::move(wanted));
+  return acknowledgement(command.value("id", Json()),
+                         add != command.end() ? "subscribed" : "unsubscribed", "topics",
+                         client.patterns);
+}
+
+std::string Hub::on_watches(HubClient& client, const Json& command) {
+  const auto add = command.find("watch");
+  const auto remove = command.find("unwatch");
+  std::vector<std::string> wanted = client.watches;
+  std::vector<std::string> fresh;
+  if (add != command.end()) {
+    if (!options_.has_watches) {
+      throw Error(EPHOR_INVALID, "routes are not watched: enable_real_time_updates is false");
+    }
+    fresh = paths_of(*add);
+    join(wanted, fresh);
+  }
+  if (remove != command.end()) {
+    for (const std::string& path : paths_of(*remove)) std::erase(wanted, path);
+  }
+  check_count(wanted, kWatchesMax, "paths");
+  client.watches = std::move(wanted);
+  publish_watched(fresh);
+  return acknowledgement(command.value("id", Json()),
+                         add != command.end() ? "watching" : "unwatched", "watches",
+                         client.watches);
+}
+
+void Hub::publish_watched(const std::vector<std::string>& fresh) {
+  std::map<std::string, bool> all;
+  for (const auto& [socket, client] : by_socket_) {
+    for (const std::string& path : client->watches) all.emplace(path, false);
+  }
+  for (const std::string& path : fresh) all[path] = true;
+  {
+    std::lock_guard lock(watched_mutex_);
+    for (const WatchedPath& watched : watched_) {
+      const auto found = all.find(watched.path);
+      if (found != all.end()) found->second = found->second || watched.is_fresh;
+    }
+    watched_.clear();
+    for (const auto& [path, is_fresh] : all) watched_.push_back({path, is_fresh});
+  }
+  if (!fresh.empty()) on_watch_();
 }
 
 void Hub::leave_channel(HubClient& client) {
@@ -428,6 +531,7 @@ void Hub::forget_closed() {
   }
   closed_.clear();
   publish_patterns();
+  publish_watched({});
 }
 
 void Hub::ping_all(std::int64_t now_ns) {

@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <ephor/json.hpp>
 #include <functional>
 #include <map>
 #include <memory>
@@ -22,6 +23,7 @@
 
 #include "hub_client.hpp"
 #include "options.hpp"
+#include "watcher.hpp"
 
 namespace ephor::http_api {
 
@@ -30,7 +32,9 @@ class Hub {
   // Name of a topic's number; its result lives as long as the hub.
   using TopicName = std::function<std::string_view(std::uint16_t)>;
 
-  Hub(const WebsocketOptions& options, TopicName topic_name);
+  // `on_watch`: a client watches a path and has no answer yet; called by the hub's thread, must not
+  // block.
+  Hub(const WebsocketOptions& options, TopicName topic_name, std::function<void()> on_watch);
   ~Hub();
   Hub(const Hub&) = delete;
   Hub& operator=(const Hub&) = delete;
@@ -49,6 +53,11 @@ class Hub {
   // After wants() was true: the text of one message.
   void push(std::uint16_t topic, std::string_view message);
 
+  // [any] What clients watch now; a path is fresh once for each client that begins to watch it.
+  std::vector<WatchedPath> take_watched();
+  // [any] An answer for those who watch `path`.
+  void push_snapshot(const std::string& path, std::string_view message);
+
   struct Figures {
     int clients = 0;
     std::uint64_t frames_sent = 0;
@@ -66,7 +75,8 @@ class Hub {
   struct Inbox {
     std::vector<std::pair<std::uint16_t, Frame>> frames;
     std::size_t bytes = 0;
-    std::map<std::uint16_t, std::uint64_t> lost;  // by topic
+    std::map<std::uint16_t, std::uint64_t> lost;           // by topic
+    std::vector<std::pair<std::string, Frame>> snapshots;  // by path
     std::vector<std::unique_ptr<HubClient>> arrivals;
   };
   struct Rate {
@@ -80,10 +90,14 @@ class Hub {
   void welcome(std::unique_ptr<HubClient> client);
   void broadcast(std::uint16_t topic, const Frame& frame);
   void count_lost(std::uint16_t topic, std::uint64_t count);
+  void send_snapshot(const std::string& path, const Frame& frame);
   bool wants_channel(Channel& channel, std::uint16_t topic);
   void on_ready(HubClient& client, std::uint32_t events);
   void on_message(HubClient& client, const Message& message);
   void on_command(HubClient& client, std::string_view text);
+  std::string on_topics(HubClient& client, const Json& command);
+  std::string on_watches(HubClient& client, const Json& command);
+  void publish_watched(const std::vector<std::string>& fresh);
   void subscribe(HubClient& client, std::vector<std::string> patterns);
   void leave_channel(HubClient& client);
   void publish_patterns();
@@ -94,6 +108,7 @@ class Hub {
 
   const WebsocketOptions options_;
   const TopicName topic_name_;
+  const std::function<void()> on_watch_;
   int epoll_ = -1;
   int event_ = -1;
   std::atomic<bool> is_stopping_{false};
@@ -103,6 +118,9 @@ class Hub {
 
   std::mutex inbox_mutex_;  // guards inbox_
   Inbox inbox_;
+
+  std::mutex watched_mutex_;  // guards watched_
+  std::vector<WatchedPath> watched_;
 
   // What all clients want, for wants(): written by the hub's thread, read by the dispatch thread.
   std::mutex patterns_mutex_;  // guards patterns_

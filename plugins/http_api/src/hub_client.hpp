@@ -42,13 +42,14 @@ class HubClient {
   bool has_waiting() const { return !queue_.empty() || gap_ > 0; }
 
   std::vector<std::string> patterns;
-  void* channel = nullptr;       // the hub's
-  std::int64_t heard_ns = 0;     // monotonic; when the client last sent anything
-  bool waits_for_write = false;  // the poll set watches for it
-  bool is_touched = false;       // in the hub's list of those to flush
-  bool is_closing = false;       // a close frame is queued or sent
-  bool is_closed = false;        // to be forgotten
-  std::string received_early;    // bytes that came with the handshake
+  std::vector<std::string> watches;  // paths of GET routes
+  void* channel = nullptr;           // the hub's
+  std::int64_t heard_ns = 0;         // monotonic; when the client last sent anything
+  bool waits_for_write = false;      // the poll set watches for it
+  bool is_touched = false;           // in the hub's list of those to flush
+  bool is_closing = false;           // a close frame is queued or sent
+  bool is_closed = false;            // to be forgotten
+  std::string received_early;        // bytes that came with the handshake
 
  private:
   struct Item {

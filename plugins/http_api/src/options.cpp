@@ -79,6 +79,9 @@ Options options_from(std::string_view config_json) {
   if (const auto found = config.find("websocket"); found != config.end()) {
     options.websocket = websocket_from(*found);
   }
+  read(config, "update_interval_s", options.update_interval_s);
+  read(config, "enable_real_time_updates", options.websocket.has_watches);
+  read(config, "enable_websocket_broadcast", options.websocket.has_events);
   if (const auto found = config.find("tokens"); found != config.end()) {
     for (std::size_t i = 0; i < found->size(); ++i) {
       options.tokens.push_back(token_from((*found)[i], "/tokens/" + std::to_string(i)));

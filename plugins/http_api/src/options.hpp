@@ -24,6 +24,8 @@ struct WebsocketOptions {
   int ping_interval_s = 20;
   // Events of one topic rendered in a second, all clients together; the rest counts as dropped.
   double topic_events_per_s = 5000;
+  bool has_events = true;   // clients may subscribe to topics
+  bool has_watches = true;  // clients may watch GET routes
 };
 
 struct Options {
@@ -42,6 +44,7 @@ struct Options {
   std::vector<std::string> allowed_hosts;
   std::vector<Token> tokens;
   std::string correlation_id_header = "X-Correlation-ID";
+  double update_interval_s = 1.0;  // between two answers of a watched route
   WebsocketOptions websocket;
 };
 
