@@ -96,8 +96,11 @@ Answer text_answer(std::string body, const Endpoint& endpoint) {
   return answer;
 }
 
-Answer page_answer(std::string_view asset, const Endpoint& endpoint) {
-  Answer answer = text_answer(std::string(asset), endpoint);
+Answer page_answer(const Endpoint& endpoint) {
+  const auto asset = std::find_if(kPageAssets.begin(), kPageAssets.end(), [&](const auto& one) {
+    return one.path == endpoint.path;
+  });
+  Answer answer = text_answer(std::string(asset->text), endpoint);
   answer.headers.emplace_back("Content-Security-Policy",
                               "default-src 'none'; script-src 'self'; style-src 'self'; "
                               "connect-src 'self'; img-src 'self' data:; base-uri 'none'; "
@@ -218,11 +221,7 @@ Answer Api::call_builtin(const Endpoint& endpoint, const Router& router, const T
     case Builtin::websocket:
       return upgrade(target, request);
     case Builtin::page:
-      return page_answer(kPageHtml, endpoint);
-    case Builtin::script:
-      return page_answer(kPageScript, endpoint);
-    case Builtin::style:
-      return page_answer(kPageStyle, endpoint);
+      return page_answer(endpoint);
     case Builtin::list:
       return text_answer(route_list(router.endpoints()), endpoint);
     case Builtin::openapi:

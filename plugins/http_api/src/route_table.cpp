@@ -5,6 +5,8 @@
 #include <ephor/json.hpp>
 #include <utility>
 
+#include "page.hpp"
+
 namespace ephor::http_api {
 namespace {
 
@@ -47,15 +49,10 @@ std::vector<Endpoint> builtin_endpoints() {
     "rejections": {"type": "array", "items": {"type": "object", "properties": {
       "line": {"type": "integer"}, "pointer": {"type": "string"}, "reason": {"type": "string"}}}}}})json";
   std::vector<Endpoint> own_endpoints{
-      own("GET", "/", Builtin::page, "", "The live page", "text/html; charset=utf-8"),
-      own("GET", "/app.js", Builtin::script, "", "Script of the live page",
-          "text/javascript; charset=utf-8"),
-      own("GET", "/app.css", Builtin::style, "", "Style of the live page",
-          "text/css; charset=utf-8"),
       own("POST", "/api/events", Builtin::ingest, "write",
           "Takes CloudEvents (one, a batch, NDJSON; gzip or zstd); answers when they are durable"),
       own("GET", "/ws", Builtin::websocket, "read",
-          "WebSocket: events by topic pattern, live; ?topics=a,b subscribes at once"),
+          "WebSocket: events by topic pattern and answers of GET routes, live"),
       own("GET", "/openapi.json", Builtin::openapi, "read", "This API as OpenAPI 3.1"),
       own("GET", "/api", Builtin::list, "read", "Every route"),
       own("GET", "/metrics", Builtin::metrics, "read", "Prometheus text format",
@@ -63,7 +60,11 @@ std::vector<Endpoint> builtin_endpoints() {
       own("GET", "/health/live", Builtin::live, "", "200 while the process lives"),
       own("GET", "/health/ready", Builtin::ready, "", "200 when ready for work, else 503"),
   };
-  own_endpoints[3].response_schema = kIngestResult;
+  own_endpoints[0].response_schema = kIngestResult;
+  for (const PageAsset& asset : kPageAssets) {
+    own_endpoints.push_back(own("GET", std::string(asset.path), Builtin::page, "",
+                                std::string(asset.summary), std::string(asset.content_type)));
+  }
   return own_endpoints;
 }
 

@@ -19,8 +19,6 @@ namespace ephor::http_api {
 enum class Builtin {
   query,
   page,
-  script,
-  style,
   ingest,
   websocket,
   openapi,
