@@ -377,6 +377,9 @@ TEST_CASE("a throwing plugin: is named, and disturbs no other", "[integration][h
   CHECK(health["instances"][1]["reason"].get<std::string>().find("thrown on purpose") !=
         std::string::npos);
   CHECK(health["instances"][0]["health"] == "ok");
+  CHECK(health["mode"] == "live");
+  CHECK(health["data_dir"] == directory.path().string());
+  CHECK(health["newest_time"] == host::format_time(host.log().greatest_time_ns()));
   CHECK(host.stop());
 }
 

@@ -295,6 +295,21 @@ TEST_CASE("journal failure: derived events are tried until they are stored", "[i
   CHECK(over.log.stats().derived_duplicates == 1);
 }
 
+TEST_CASE("log time: what a plugin brings in itself neither moves nor holds it",
+          "[integration][log]") {
+  LogOverMemory over;
+  over.log.start();
+  over.post(point(0, "a") + "\n" + point(1'000, "a") + "\n");
+  const std::int64_t log_time_ns = over.log.log_time_ns();
+  const std::int64_t greatest_ns = over.log.greatest_time_ns();
+  over.post(point(9'000, "ephor/alerter") + "\n" + point(999, "ephor/alerter") + "\n");
+  CHECK(over.log.log_time_ns() == log_time_ns);
+  CHECK(over.log.greatest_time_ns() == greatest_ns);
+  over.post(point(2'000, "a") + "\n");
+  CHECK(over.log.log_time_ns() == log_time_ns + 1'000 * kSecond);
+  CHECK(over.log.stats().late == 0);
+}
+
 TEST_CASE("log: what it stores does not depend on how events are batched", "[integration][log]") {
   std::vector<std::string> lines;
   std::mt19937 random(5);

@@ -13,6 +13,7 @@ namespace ephor::host {
 namespace {
 
 constexpr Hash128 kNoId{};
+constexpr std::string_view kPluginSourcePrefix = "ephor/";
 
 std::string tick_record(std::int64_t time_ns) {
   const std::string time = format_time(time_ns);
@@ -117,13 +118,21 @@ void EventLog::drop_duplicates_and_tell_time(ArrivedBatch& incoming, IngestCount
   std::vector<std::string> ticks;
   std::vector<std::size_t> tick_places;  // index in `kept` where each tick belongs
   std::uint64_t late = 0;
+  // What a plugin brings in itself (a command, the outcome of an effect) does not move log time.
+  std::uint32_t own_source = UINT32_MAX;    // the last source of a plugin
+  std::uint32_t other_source = UINT32_MAX;  // the last other one
 
   const auto take = [&](std::size_t index) {
     constexpr std::size_t kAhead = 8;
     if (index + kAhead < batch.ids.size()) dedup_.prefetch(batch.ids[index + kAhead]);
     if (!dedup_.insert(batch.ids[index])) return false;
     ephor_event& event = batch.events[index];
-    const LogTime::Seen seen = log_time_.observe(event.source, event.time_ns);
+    if (event.source != own_source && event.source != other_source) {
+      const bool is_own = names_.sources.name(event.source).starts_with(kPluginSourcePrefix);
+      (is_own ? own_source : other_source) = event.source;
+    }
+    LogTime::Seen seen;
+    if (event.source != own_source) seen = log_time_.observe(event.source, event.time_ns);
     if (seen.is_late) {
       event.flags |= EPHOR_EVENT_LATE;
       ++late;

@@ -40,6 +40,11 @@ const char* name_of(Phase phase) {
   return "unknown";
 }
 
+const char* name_of(RunMode mode) {
+  if (mode == RunMode::live) return "live";
+  return mode == RunMode::replay ? "replay" : "offline";
+}
+
 const char* health_name(std::int32_t state) {
   if (state == EPHOR_HEALTH_OK) return "ok";
   return state == EPHOR_HEALTH_DEGRADED ? "degraded" : "failed";
@@ -301,8 +306,14 @@ std::string Host::health_json() const {
   }
   out["ready"] = is_ready;
   const std::int64_t log_time_ns = log_->log_time_ns();
-  out["log_time"] = log_time_ns == LogTime::kNone ? Json() : Json(format_time(log_time_ns));
+  const auto time_or_null = [](std::int64_t time_ns) {
+    return time_ns == LogTime::kNone ? Json() : Json(format_time(time_ns));
+  };
+  out["log_time"] = time_or_null(log_time_ns);
+  out["newest_time"] = time_or_null(log_->greatest_time_ns());
   out["last_sequence"] = last;
+  out["mode"] = name_of(mode_);
+  out["data_dir"] = fs::absolute(settings_.data_dir).lexically_normal().string();
   return out.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

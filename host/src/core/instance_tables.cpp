@@ -200,8 +200,12 @@ struct InstanceTables::Calls {
         throw HostError(EPHOR_STATE, "ingest: the host is not running live");
       }
       owned->bytes.set_size(size);
-      Arrival arrival = services.door.admit(std::move(owned->bytes),
-                                            {format, to_text(default_source), wall_clock_ns()});
+      const std::string own_source = "ephor/" + self(context).name();
+      Arrival arrival =
+          services.door.admit(std::move(owned->bytes), {.format = format,
+                                                        .default_source = to_text(default_source),
+                                                        .arrived_ns = wall_clock_ns(),
+                                                        .own_source = own_source});
       for (const Rejection& rejection : arrival.rejections) {
         const ephor_rejection plain{sizeof(ephor_rejection), rejection.line,
                                     to_view(rejection.json_pointer), to_view(rejection.reason)};

@@ -36,6 +36,8 @@ class Source {
   // Empty at the end.
   virtual std::optional<LineChunk> next() = 0;
   virtual std::int64_t arrived_ns() const = 0;  // of the chunk given last
+  // See Admission: which of the host's own sources may be in it.
+  virtual std::string_view own_source() const { return {}; }
 };
 
 class FileSource final : public Source {
@@ -82,6 +84,8 @@ class JournalSource final : public Source {
   }
   // As it was: events that carry no time have that of their arrival.
   std::int64_t arrived_ns() const override { return arrived_ns_; }
+  // Commands and outcomes of effects that plugins brought into that log.
+  std::string_view own_source() const override { return kAnyOwnSource; }
 
  private:
   SqliteJournal journal_;
@@ -157,8 +161,11 @@ class Pipeline {
     Prepared out;
     out.rejected = chunk.rejections.size();
     out.rejections = std::move(chunk.rejections);
-    Arrival arrival = host_.door().admit(
-        std::move(chunk.body), {EPHOR_FORMAT_LINES, "", source_.arrived_ns(), chunk.first_line});
+    Arrival arrival =
+        host_.door().admit(std::move(chunk.body), {.format = EPHOR_FORMAT_LINES,
+                                                   .arrived_ns = source_.arrived_ns(),
+                                                   .first_line = chunk.first_line,
+                                                   .own_source = source_.own_source()});
     out.rejected += arrival.rejected_count;
     std::move(arrival.rejections.begin(), arrival.rejections.end(),
               std::back_inserter(out.rejections));

@@ -103,19 +103,29 @@ std::int64_t ns_of(const Json& seconds) {
   return static_cast<std::int64_t>(seconds.get<double>() * static_cast<double>(kSecondNs));
 }
 
-// A property with "x-ephor-from": "monitoring.SECTION.KEY" takes its value from there, unless the
-// instance's own configuration has it.
-void take_from_monitoring(const Json& schema, const Json& tree, Json& config) {
+// A property of a plugin's schema with "x-ephor-from": "monitoring.SECTION.KEY".
+struct Claim {
+  std::string property;
+  std::string section;
+  std::string key;
+  Json schema;
+};
+
+std::vector<Claim> claims_of(const Json& schema) {
+  std::vector<Claim> out;
   const auto properties = schema.find("properties");
-  if (properties == schema.end()) return;
+  if (properties == schema.end()) return out;
   for (const auto& [name, property] : properties->items()) {
-    if (!property.is_object() || !property.contains("x-ephor-from") || config.contains(name))
-      continue;
-    std::string pointer = "/" + property["x-ephor-from"].get<std::string>();
-    std::replace(pointer.begin(), pointer.end(), '.', '/');
-    const Json::json_pointer at(pointer);
-    if (tree.contains(at)) config[name] = tree[at];
+    if (!property.is_object() || !property.contains("x-ephor-from")) continue;
+    std::istringstream words(property["x-ephor-from"].get<std::string>());
+    Claim claim{name, {}, {}, property};
+    std::string root;
+    std::getline(words, root, '.');
+    std::getline(words, claim.section, '.');
+    std::getline(words, claim.key);
+    if (root == "monitoring" && !claim.key.empty()) out.push_back(std::move(claim));
   }
+  return out;
 }
 
 class SettingsReader {
@@ -130,6 +140,7 @@ class SettingsReader {
     if (config_.tree().contains("plugins") && config_.tree()["plugins"].is_object()) {
       for (auto& [name, entry] : config_.tree()["plugins"].items()) read_instance(name, entry, out);
     }
+    check_monitoring();
     std::stable_sort(out.instances.begin(), out.instances.end(), [](const auto& a, const auto& b) {
       const auto is_source = [](const InstanceSettings& one) {
         return (one.plugin.info->capabilities & EPHOR_CAP_SOURCE) != 0;
@@ -203,7 +214,7 @@ class SettingsReader {
       const Json schema = Json::parse(to_text(made.plugin.info->config_schema));
       Json& config = entry["config"];
       if (config.is_null()) config = Json::object();
-      take_from_monitoring(schema, config_.tree(), config);
+      take_from_monitoring(schema, config);
       check(pointer + "/config", schema, config);
       made.config_json = config.dump();
     } catch (const HostError& failure) {
@@ -217,8 +228,49 @@ class SettingsReader {
     out.instances.push_back(std::move(made));
   }
 
+  // A claimed key of the user's block is taken unless the instance's own configuration has it.
+  void take_from_monitoring(const Json& schema, Json& config) {
+    for (const Claim& claim : claims_of(schema)) {
+      add_claim(claim);
+      const Json::json_pointer at("/monitoring/" + claim.section + "/" + claim.key);
+      if (config.contains(claim.property) || !config_.tree().contains(at)) continue;
+      // Checked here, so that an error names the line the user wrote; a bad value is not taken.
+      const std::size_t errors = errors_.size();
+      Json value = config_.tree()[at];
+      check(at.to_string(), claim.schema, value);
+      if (errors_.size() == errors) config[claim.property] = std::move(value);
+    }
+  }
+
+  void add_claim(const Claim& claim) {
+    Json& section = claimed_["properties"][claim.section];
+    if (section.is_null()) section = {{"type", "object"}, {"additionalProperties", false}};
+    section["properties"][claim.key] = Json::object();
+  }
+
+  // A key of the user's block that no plugin knows is an error. One that only a plugin which is not
+  // configured would take is none: the other plugins are looked at for that, and only then.
+  void check_monitoring() {
+    Json block = config_.tree().value("monitoring", Json::object());
+    if (!block.is_object()) return;
+    std::vector<SchemaError> found;
+    apply_schema(claimed_, block, "/monitoring", found);
+    if (found.empty()) return;
+    for (const fs::path& file : loader_.files()) {
+      try {
+        const LoadedPlugin plugin = PluginLoader::load_file(file);
+        const Json schema = Json::parse(to_text(plugin.info->config_schema));
+        for (const Claim& claim : claims_of(schema)) add_claim(claim);
+      } catch (const std::exception&) {
+        continue;  // a broken file is reported where it is configured
+      }
+    }
+    check("/monitoring", claimed_, block);
+  }
+
   Config& config_;
   const PluginLoader& loader_;
+  Json claimed_{{"type", "object"}, {"additionalProperties", false}};
   std::vector<ConfigError>& errors_;
 };
 

@@ -2,6 +2,7 @@
 #include "ingest/door.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <optional>
 
@@ -50,11 +51,17 @@ std::uint32_t format_of(std::string_view body) {
 class Door::Worker {
  public:
   Worker(const IngestConfig& config, const EventRules& rules, Names& names)
-      : config_(config), records_(config, rules, names), drafts_(config, rules, names) {}
+      : config_(config),
+        names_(names),
+        host_topics_{names.topics.id("ephor.tick"), names.topics.id("ephor.flush"),
+                     names.topics.id("ephor.plugin")},
+        records_(config, rules, names),
+        drafts_(config, rules, names) {}
 
   Arrival admit(Buffer body, const Admission& admission) {
     admission_ = admission;
     arrival_ = {};
+    checked_source_ = UINT32_MAX;
     body_ = std::move(body);
     text_ = body_.view();
     at_ = text_.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
@@ -177,7 +184,10 @@ class Door::Worker {
     ephor_event event;
     Hash128 id;
     Fault fault;
-    if (!records_.describe(record, root, admission_.arrived_ns, joins_, event, id, fault)) {
+    const std::size_t joins_before = joins_.size();
+    if (!records_.describe(record, root, admission_.arrived_ns, joins_, event, id, fault) ||
+        is_forged(event, fault)) {
+      joins_.roll_back(joins_before);
       reject(line, std::move(fault));
       return Outcome::refused;
     }
@@ -240,7 +250,8 @@ class Door::Worker {
       Hash128 id;
       Fault fault;
       if (drafts_.parse(text, root, fault) &&
-          drafts_.describe(text, root, admission_.arrived_ns, joins_, event, id, fault)) {
+          drafts_.describe(text, root, admission_.arrived_ns, joins_, event, id, fault) &&
+          !is_forged(event, fault)) {
         batch_->events.push_back(event);
         batch_->ids.push_back(id);
         continue;
@@ -254,6 +265,27 @@ class Door::Worker {
     groups_.push_back({line, static_cast<std::uint32_t>(events_before),
                        static_cast<std::uint32_t>(made_.size())});
     return Outcome::taken;
+  }
+
+  // What the host makes and what its plugins say cannot be said by a client.
+  bool is_forged(const ephor_event& event, Fault& fault) {
+    if (std::find(host_topics_.begin(), host_topics_.end(), event.topic) != host_topics_.end()) {
+      fault = {"/type",
+               "found " + std::string(names_.topics.name(static_cast<std::uint16_t>(event.topic))) +
+                   ", which the host makes itself"};
+      return true;
+    }
+    if (event.source != checked_source_) {
+      checked_source_ = event.source;
+      const std::string_view source = names_.sources.name(event.source);
+      const bool is_own = source == "ephor" || source.starts_with("ephor/");
+      is_source_free_ =
+          !is_own || source == admission_.own_source || admission_.own_source == kAnyOwnSource;
+    }
+    if (is_source_free_) return false;
+    fault = {"/source", "found " + shown(names_.sources.name(event.source)) +
+                            ", expected one that is not below \"ephor\": those are the host's own"};
+    return true;
   }
 
   // Copies a draft to where its event can point to: buffers never move their bytes.
@@ -320,6 +352,10 @@ class Door::Worker {
   }
 
   const IngestConfig& config_;
+  Names& names_;
+  const std::array<std::uint32_t, 3> host_topics_;
+  std::uint32_t checked_source_ = UINT32_MAX;  // the last source looked at
+  bool is_source_free_ = true;
   Describer records_;
   Describer drafts_;  // a parser of its own: drafts are read while their record's tree is in use
   Admission admission_;

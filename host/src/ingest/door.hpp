@@ -50,10 +50,14 @@ struct Arrival {
 
 struct Admission {
   std::uint32_t format = EPHOR_FORMAT_AUTO;
-  std::string_view default_source;  // of bare records that name none
+  std::string_view default_source = {};  // of bare records that name none
   std::int64_t arrived_ns = 0;
   std::uint32_t first_line = 1;  // number of the body's first line (lines only)
+  // Sources "ephor" and "ephor/INSTANCE" are the host's and the plugins' own: only this one of them
+  // may come in. Empty: none; kAnyOwnSource: all (another host's journal).
+  std::string_view own_source = {};
 };
+inline constexpr std::string_view kAnyOwnSource = "*";
 
 class Door {
  public:

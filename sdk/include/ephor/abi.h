@@ -465,8 +465,8 @@ typedef struct ephor_health {
   uint32_t reserved;
   void* context;
   void (*report)(void* context, int32_t state, ephor_view reason); /* [any] of this instance */
-  /* [any] {"ready": bool, "live": bool, "instances": [{"instance", "plugin", "state", "health",
-   * "reason", "position", "lag_events"}], "log_time": RFC 3339 or null} */
+  /* [any] {"ready": bool, "live": bool, "mode": live replay or offline, "data_dir", "log_time",
+   * "newest_time", "instances": [{"instance", "plugin", "state", "health", "reason", ...}]} */
   ephor_status (*snapshot)(void* context, ephor_writer* out, ephor_error* error);
 } ephor_health;
 

@@ -244,3 +244,31 @@ TEST_CASE("door: many threads get what one gets", "[unit][ingest]") {
     CHECK(arrival.batches[0].batch->join_keys == alone.batches[0].batch->join_keys);
   }
 }
+
+TEST_CASE("door: nobody outside speaks for the host or for a plugin", "[unit][ingest]") {
+  const auto line = [](const std::string& source, const std::string& type, int id) {
+    return R"({"specversion":"1.0","id":")" + std::to_string(id) + R"(","source":")" + source +
+           R"(","type":")" + type + R"(","data":{}})" + "\n";
+  };
+  const std::string body = line("bot", "x", 1) + line("ephor/alerter", "x", 2) +
+                           line("ephor", "x", 3) + line("ephors", "x", 4) +
+                           line("bot", "ephor.tick", 5) + line("ephor/reporter", "x", 6) +
+                           line("bot", "ephor.flush", 7) + line("bot", "x", 8);
+  Names names;
+  Door door(IngestConfig(), names);
+  const auto rejected = [&](std::string_view own_source) {
+    Admission admission;
+    admission.format = EPHOR_FORMAT_LINES;
+    admission.own_source = own_source;
+    return rejected_lines(door.admit(buffer_of(body), admission));
+  };
+  CHECK(rejected("") == Lines{2, 3, 5, 6, 7});
+  CHECK(rejected("ephor/alerter") == Lines{3, 5, 6, 7});
+  CHECK(rejected(kAnyOwnSource) == Lines{5, 7});
+
+  const Arrival arrival = door.admit(buffer_of(body), {});
+  REQUIRE(arrival.rejections.size() == 5);
+  CHECK(arrival.rejections[0].json_pointer == "/source");
+  CHECK(arrival.rejections[2].json_pointer == "/type");
+  CHECK(arrival.event_count == 3);
+}
