@@ -200,6 +200,36 @@ Json traces_json(const TraceStore& traces, double trace_sampling_rate, const Jso
           {"traces", std::move(list)}};
 }
 
+Json findings_json(const RegressionMonitor& regressions, const Json& request) {
+  const std::int64_t limit = request_integer(request, "limit", 100, 1, 1000);
+  const std::int64_t offset = request_integer(request, "offset", 0, 0, 1'000'000'000);
+  const std::string kind = request_text(request, "kind");
+  const std::string state = request_text(request, "state");
+  const std::string target = request_text(request, "target");
+  const auto from_ns = time_parameter(request, "from");
+  const auto to_ns = time_parameter(request, "to");
+  const Findings& findings = regressions.findings();
+  Json in_period = findings.list(0, SIZE_MAX, from_ns, to_ns);
+  Json list = Json::array();
+  std::int64_t matching = 0;
+  for (Json& finding : in_period) {
+    const bool is_wanted = (kind.empty() || finding["kind"] == kind) &&
+                           (target.empty() || finding["target"] == target) &&
+                           (state.empty() || finding["state"] == state);
+    if (!is_wanted || matching++ < offset) continue;
+    if (static_cast<std::int64_t>(list.size()) < limit) list.push_back(std::move(finding));
+  }
+  return {{"over",
+           {{"from", time_or_null(from_ns)},
+            {"to", time_or_null(to_ns)},
+            {"findings", findings.all().size()},
+            {"findings_ever", findings.opened()},
+            {"open", findings.open_count()},
+            {"matching", matching},
+            {"traces_judged_early", regressions.assembler().finished_early()}}},
+          {"findings", std::move(list)}};
+}
+
 Json row_json(const CorrelationRow& row) {
   return {{"correlation_id", row.correlation_id},
           {"request_timestamp", text_or_null(row.request_timestamp)},

@@ -98,8 +98,9 @@ std::string normalise_message(std::string_view message) {
   return out;
 }
 
-void ErrorGroups::add(std::string_view component, std::string_view operation,
-                      std::string_view message, std::int64_t time_ns, std::string_view trace_id) {
+std::uint64_t ErrorGroups::add(std::string_view component, std::string_view operation,
+                               std::string_view message, std::int64_t time_ns,
+                               std::string_view trace_id) {
   ++total_;
   std::string pattern = normalise_message(message);
   std::string key;
@@ -109,7 +110,7 @@ void ErrorGroups::add(std::string_view component, std::string_view operation,
   if (found == groups_.end()) {
     if (groups_.size() >= groups_max_) {
       ++ungrouped_;
-      return;
+      return fingerprint;
     }
     ErrorGroup fresh;
     fresh.component = component;
@@ -127,9 +128,12 @@ void ErrorGroups::add(std::string_view component, std::string_view operation,
       std::find(group.messages.begin(), group.messages.end(), sample) == group.messages.end()) {
     group.messages.emplace_back(sample);
   }
-  if (trace_id.empty() || (!group.trace_ids.empty() && group.trace_ids.back() == trace_id)) return;
+  if (trace_id.empty() || (!group.trace_ids.empty() && group.trace_ids.back() == trace_id)) {
+    return fingerprint;
+  }
   if (group.trace_ids.size() == kTracesMax) group.trace_ids.erase(group.trace_ids.begin());
   group.trace_ids.emplace_back(trace_id);
+  return fingerprint;
 }
 
 void ErrorGroups::write(StateWriter& out) const {

@@ -34,9 +34,10 @@ class ErrorGroups {
 
   explicit ErrorGroups(std::size_t groups_max) : groups_max_(groups_max) {}
 
-  // `trace_id` is kept as a sample unless empty.
-  void add(std::string_view component, std::string_view operation, std::string_view message,
-           std::int64_t time_ns, std::string_view trace_id);
+  // `trace_id` is kept as a sample unless empty. Returns the group's fingerprint, also where there
+  // was no room for it.
+  std::uint64_t add(std::string_view component, std::string_view operation,
+                    std::string_view message, std::int64_t time_ns, std::string_view trace_id);
 
   std::uint64_t total() const { return total_; }
   std::uint64_t ungrouped() const { return ungrouped_; }  // came when all groups were in use

@@ -14,6 +14,7 @@
 #include "correlation_record.hpp"
 #include "error_groups.hpp"
 #include "red_table.hpp"
+#include "regression_monitor.hpp"
 #include "settings.hpp"
 #include "story.hpp"
 #include "trace_store.hpp"
@@ -72,7 +73,7 @@ class Tracer final : public Plugin {
   static constexpr std::string_view kVersion = "0.1.0";
   static constexpr std::string_view kSummary =
       "traces, correlation ids, rate, errors and durations per operation, grouped errors";
-  static constexpr std::uint32_t kStateVersion = 1;
+  static constexpr std::uint32_t kStateVersion = 2;
   static constexpr std::string_view kConfigSchema = tracer::kConfigSchema;
 
   Tracer(Host host, std::string_view config)
@@ -82,10 +83,12 @@ class Tracer final : public Plugin {
         errors_(settings_.max_error_groups),
         traces_(settings_.max_trace_history, settings_.max_distinct_ids),
         correlations_seen_(settings_.max_distinct_ids),
-        correlations_(settings_.max_tracking_history) {
+        correlations_(settings_.max_tracking_history),
+        regressions_(settings_.regressions, host_.instance(), names()) {
     host_.declare_tables(kTables);
     span_topic_ = host_.topic_id("ephor.span");
     request_topic_ = host_.topic_id("ephor.correlation_request");
+    flush_topic_ = host_.topic_id("ephor.flush");
     spans_total_ = host_.counter("ephor_tracer_spans_total", "Spans read");
     errors_total_ = host_.counter("ephor_tracer_error_spans_total", "Failed spans read");
     traces_gauge_ = host_.gauge("ephor_tracer_traces", "Distinct trace ids");
@@ -94,7 +97,8 @@ class Tracer final : public Plugin {
   }
 
   void start() override {
-    if (settings_.enable_tracing) host_.subscribe({"ephor.span", "ephor.correlation_request"});
+    if (!settings_.enable_tracing) return;
+    host_.subscribe({"ephor.span", "ephor.correlation_request", "ephor.flush"});
   }
 
   void on_events(std::span<const Event> events) override {
@@ -127,6 +131,7 @@ class Tracer final : public Plugin {
     red_.write(out);
     errors_.write(out);
     traces_.write(out);
+    regressions_.write(out);
   }
 
   bool load(std::uint32_t version, std::string_view state) override {
@@ -139,6 +144,7 @@ class Tracer final : public Plugin {
                            red_.read(in);
                            errors_.read(in);
                            traces_.read(in);
+                           regressions_.read(in);
                          });
     return is_read && load_ids(host_, kIdTable,
                                {{kTraceIds, traces_.seen(), counts[0]},
@@ -164,6 +170,9 @@ class Tracer final : public Plugin {
       read_span(event);
     } else if (event.topic == request_topic_) {
       read_request(event);
+    } else if (event.topic == flush_topic_) {
+      regressions_.judge_all(event.time_ns);
+      regressions_.findings().publish(host_, event);
     }
   }
 
@@ -182,8 +191,10 @@ class Tracer final : public Plugin {
   void read_span(const Event& event) {
     const Span span = reader_.span(event);
     const std::int64_t duration_ns = span.duration_ns();
-    late_ += (event.flags & EPHOR_EVENT_LATE) != 0 ? 1 : 0;
-    red_.add(span.component, span.operation, event.time_ns, duration_ns, span.is_error());
+    const bool is_late = (event.flags & EPHOR_EVENT_LATE) != 0;
+    late_ += is_late ? 1 : 0;
+    const std::uint32_t operation =
+        red_.add(span.component, span.operation, event.time_ns, duration_ns, span.is_error());
 
     SpanFacts facts;
     std::memcpy(facts.trace_id.data(), event.trace_id, facts.trace_id.size());
@@ -201,15 +212,43 @@ class Tracer final : public Plugin {
       last_trace_id_ = facts.trace_id;
       last_trace_hex_ = hex_of(facts.trace_id);
     }
+    std::uint64_t error_group = 0;
     if (span.is_error()) {
-      errors_.add(span.component, span.operation, span.error_message, event.time_ns,
-                  is_kept ? std::string_view(last_trace_hex_) : std::string_view());
+      error_group = errors_.add(span.component, span.operation, span.error_message, event.time_ns,
+                                is_kept ? std::string_view(last_trace_hex_) : std::string_view());
     }
-    if (event.correlation == 0 || !settings_.enable_correlation_tracking) return;
-    record_for(event.correlation, facts.correlation_id)
-        .add_span(span.component, span.operation, span.start_ns, span.end_ns, span.is_error(),
-                  span.error_message, last_trace_hex_);
-    correlations_.mark_changed(event.correlation);
+    if (event.correlation != 0 && settings_.enable_correlation_tracking) {
+      record_for(event.correlation, facts.correlation_id)
+          .add_span(span.component, span.operation, span.start_ns, span.end_ns, span.is_error(),
+                    span.error_message, last_trace_hex_);
+      correlations_.mark_changed(event.correlation);
+    }
+    if (is_late || !settings_.regressions.is_enabled || !red_.is_one_operation(operation)) return;
+    watch(event, span, facts.trace_id, operation, error_group);
+  }
+
+  void watch(const Event& event, const Span& span, const TraceId& trace_id, std::uint32_t operation,
+             std::uint64_t error_group) {
+    OpenSpan open;
+    open.id = hash64(span.span_id);
+    open.parent = span.parent_span_id.empty() ? 0 : hash64(span.parent_span_id);
+    open.start_ns = span.start_ns;
+    open.end_ns = span.end_ns;
+    open.time_ns = event.time_ns;
+    open.operation = operation;
+    open.is_error = span.is_error();
+    open.error_group = error_group;
+    regressions_.add(trace_id == TraceId{} ? 0 : hash_of(trace_id), open);
+    regressions_.judge(event.time_ns);
+    if (regressions_.findings().has_news()) regressions_.findings().publish(host_, event);
+  }
+
+  RegressionNames names() const {
+    return {[this](std::uint32_t operation) { return red_.name_of(operation); },
+            [this](std::uint64_t error_group) {
+              const auto found = errors_.groups().find(error_group);
+              return found == errors_.groups().end() ? std::string() : found->second.pattern;
+            }};
   }
 
   void read_request(const Event& event) {
@@ -328,6 +367,14 @@ class Tracer final : public Plugin {
         [this](std::string_view request) {
           return dump(errors_json(errors_, red_.count(), parse_json(request, "request")));
         });
+    host_.provide_route({.method = "GET",
+                         .path = "/api/tracing/findings",
+                         .query = "tracer.findings",
+                         .summary = "Latency regressions and error bursts, open ones first; "
+                                    "filters: kind, state, target, from, to, limit, offset"},
+                        [this](std::string_view request) {
+                          return dump(findings_json(regressions_, parse_json(request, "request")));
+                        });
     host_.provide_query("tracer.summary", "Figures of the whole history",
                         [this](std::string_view) { return answer_summary(); });
   }
@@ -421,7 +468,7 @@ class Tracer final : public Plugin {
                  {"error_groups", errors_.groups().size()},
                  {"late_spans", late_},
                  {"unreadable", unreadable_},
-                 {"findings", Json::array()}});
+                 {"findings", regressions_.findings().list()}});
   }
 
   Host host_;
@@ -432,6 +479,7 @@ class Tracer final : public Plugin {
   TraceStore traces_;
   IdSet correlations_seen_;
   Ledger<CorrelationRecord> correlations_;
+  RegressionMonitor regressions_;
   std::uint64_t unreadable_ = 0;
   std::uint64_t late_ = 0;
   std::string correlation_scratch_;
@@ -439,6 +487,7 @@ class Tracer final : public Plugin {
   std::string last_trace_hex_;
   std::uint16_t span_topic_ = 0;
   std::uint16_t request_topic_ = 0;
+  std::uint16_t flush_topic_ = 0;
   Series spans_total_;
   Series errors_total_;
   Series unreadable_total_;

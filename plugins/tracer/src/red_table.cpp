@@ -62,8 +62,8 @@ void RedCell::read(StateReader& in) {
 
 RedTable::RedTable(std::size_t operations_max) : operations_max_(operations_max) {}
 
-void RedTable::add(std::string_view component, std::string_view operation, std::int64_t time_ns,
-                   std::int64_t duration_ns, bool is_error) {
+std::uint32_t RedTable::add(std::string_view component, std::string_view operation,
+                            std::int64_t time_ns, std::int64_t duration_ns, bool is_error) {
   duration_ns = std::max<std::int64_t>(duration_ns, 0);
   first_ns_ = total_.count == 0 ? time_ns : std::min(first_ns_, time_ns);
   last_ns_ = total_.count == 0 ? time_ns : std::max(last_ns_, time_ns);
@@ -83,6 +83,15 @@ void RedTable::add(std::string_view component, std::string_view operation, std::
     cell_of(at->second, index).add(duration_ns, bin, is_error);
     while (ring.begin()->first < oldest) ring.erase(ring.begin());
   }
+  return index;
+}
+
+bool RedTable::is_one_operation(std::uint32_t index) const {
+  return operations_[index].component != kOther;
+}
+
+std::string RedTable::name_of(std::uint32_t index) const {
+  return operations_[index].component + "/" + operations_[index].operation;
 }
 
 std::uint32_t RedTable::operation_index(std::string_view component, std::string_view operation) {

@@ -77,8 +77,9 @@ class RedTable {
   // Beyond `operations_max` pairs everything new counts as ("(other)", "(other)").
   explicit RedTable(std::size_t operations_max);
 
-  void add(std::string_view component, std::string_view operation, std::int64_t time_ns,
-           std::int64_t duration_ns, bool is_error);
+  // The index of the operation it counted for: stable, below operations_max.
+  std::uint32_t add(std::string_view component, std::string_view operation, std::int64_t time_ns,
+                    std::int64_t duration_ns, bool is_error);
 
   // Times are widened to whole windows of the finest ring that still holds `from_ns`; a `from_ns`
   // behind every ring is moved to where the coarsest begins. Throws ephor::Error on a window that
@@ -89,6 +90,9 @@ class RedTable {
   std::uint64_t errors() const { return total_.errors; }
   const RedCell& total() const { return total_; }
   std::size_t operation_count() const { return operations_.size(); }
+  // False for the pair that stands for all beyond the bound.
+  bool is_one_operation(std::uint32_t index) const;
+  std::string name_of(std::uint32_t index) const;  // "component/operation"
 
   void write(StateWriter& out) const;
   void read(StateReader& in);  // into an empty table; throws ephor::Error

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Answers the few SELECTs of our plugins over the rows a fake host has committed: a select list,
-// one table, optional conditions "column = ?" and "column < ?" joined by AND, (? = '' OR column =
+// one table, optional conditions "column = ?", "column < ?" and "column >= ?" joined by AND, (? =
+// '' OR column =
 // ?), ORDER BY and LIMIT. No SQL engine: just enough to give back what was saved.
 #pragma once
 
@@ -35,17 +36,19 @@ inline std::vector<std::vector<StoredCell>> select_rows(const FakeHost& host, st
   std::vector<StoredRow> rows = host.rows(parts[2].str());
   const std::string where = parts[3].str();
   std::size_t next = 0;
-  static const std::regex kCondition("\\(\\? = '' OR ([a-z_]+) = \\?\\)|([a-z_]+) ([<=]) \\?");
+  static const std::regex kCondition("\\(\\? = '' OR ([a-z_]+) = \\?\\)|([a-z_]+) (>=|[<=]) \\?");
   for (std::sregex_iterator at(where.begin(), where.end(), kCondition), end; at != end; ++at) {
     const bool is_optional = (*at)[1].matched;
     const std::string column = is_optional ? (*at)[1].str() : (*at)[2].str();
     const StoredCell wanted = StoredCell::from(parameters[next]);
     next += is_optional ? 2 : 1;
     if (is_optional && wanted.bytes.empty()) continue;
-    const bool is_less = (*at)[3].str() == "<";
+    const std::string comparison = (*at)[3].str();
     std::erase_if(rows, [&](const StoredRow& row) {
       const StoredCell& cell = row.at(column);
-      return is_less ? !(cell.integer < wanted.integer) : cell.key() != wanted.key();
+      if (comparison == "<") return !(cell.integer < wanted.integer);
+      if (comparison == ">=") return !(cell.integer >= wanted.integer);
+      return cell.key() != wanted.key();
     });
   }
   const std::vector<std::string> order = comma_list(parts[4].str());
