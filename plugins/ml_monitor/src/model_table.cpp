@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <ephor/text_hash.hpp>
-#include <map>
 #include <utility>
 
 namespace ephor::ml_monitor {
@@ -27,44 +26,8 @@ void load_importance(StateReader& in, Importance& importance) {
 
 }  // namespace
 
-// ---- HitWindow, ScoreGroups
-// -----------------------------------------------------------------------
-
-void HitWindow::push(bool is_hit) {
-  if (capacity_ == 0) return;
-  if (bits_.empty()) bits_.resize((capacity_ + 63) / 64);
-  if (count_ == capacity_)
-    hits_ -= bit(next_) ? 1 : 0;
-  else
-    ++count_;
-  hits_ += is_hit ? 1 : 0;
-  const std::uint64_t mask = std::uint64_t{1} << (next_ % 64);
-  if (is_hit)
-    bits_[next_ / 64] |= mask;
-  else
-    bits_[next_ / 64] &= ~mask;
-  next_ = next_ + 1 == capacity_ ? 0 : next_ + 1;
-}
-
-void HitWindow::save(StateWriter& out) const {
-  out.varint(count_);
-  std::uint8_t packed = 0;
-  for (std::size_t i = 0; i < count_; ++i) {
-    const std::size_t at = (next_ + capacity_ - count_ + i) % capacity_;
-    packed = static_cast<std::uint8_t>(packed | (bit(at) ? 1U : 0U) << (i % 8));
-    if (i % 8 == 7 || i + 1 == count_) out.u8(std::exchange(packed, std::uint8_t{0}));
-  }
-}
-
-void HitWindow::load(StateReader& in) {
-  const std::uint64_t count = in.varint();
-  if (count > in.remaining() * 8) throw Error(EPHOR_INVALID, "state: a window that is cut off");
-  std::uint8_t packed = 0;
-  for (std::uint64_t i = 0; i < count; ++i) {
-    if (i % 8 == 0) packed = in.u8();
-    push((packed >> (i % 8) & 1) != 0);
-  }
-}
+// ---- ScoreGroups
+// ----------------------------------------------------------------------------------
 
 std::uint16_t ScoreGroups::index_of(std::string_view name) {
   if (last_ < groups_.size() && groups_[last_].name == name) return last_;
@@ -76,10 +39,13 @@ std::uint16_t ScoreGroups::index_of(std::string_view name) {
   return last_ = static_cast<std::uint16_t>(groups_.size() - 1);
 }
 
-Json ScoreGroups::to_json() const {
+Json ScoreGroups::to_json(const Labels* labels) const {
   Json out = Json::object();
   for (const Group& group : groups_) {
-    if (!group.name.empty()) out[group.name] = group.scores.to_json();
+    if (group.name.empty()) continue;
+    Json& place = out[group.name];
+    place = group.scores.to_json();
+    if (labels != nullptr) group.scores.add_detail(place, *labels);
   }
   return out;
 }
@@ -92,13 +58,13 @@ void ScoreGroups::save(StateWriter& out) const {
   }
 }
 
-void ScoreGroups::load(StateReader& in) {
+void ScoreGroups::load(StateReader& in, const Labels& labels) {
   const std::size_t count = in.count();
   if (count > kGroupsMax + 1) throw Error(EPHOR_INVALID, "state: too many versions or symbols");
   groups_.resize(count);
   for (Group& group : groups_) {
     group.name = in.text();
-    group.scores.load(in);
+    group.scores.load(in, labels);
   }
 }
 
@@ -152,6 +118,7 @@ ModelTable::Model& ModelTable::touch(std::uint32_t model) {
 void ModelTable::keep_what_holds(const Model& model, Hour& hour) {
   hour.total = model.total;
   hour.importance = model.importance;
+  hour.drift_scores = model.drift_scores;
   hour.type = model.type;
   hour.version = model.version;
 }
@@ -198,19 +165,16 @@ void ModelTable::add_prediction(const PendingPrediction& prediction, std::string
   if (hour == &model.before) keep_what_holds(model, *hour);
 }
 
-void ModelTable::add_joined(const Joined& joined, const Verdict& verdict,
-                            const std::optional<Labels::ClassPair>& classes) {
+void ModelTable::add_joined(const Joined& joined, const Verdict& verdict, std::string_view regime) {
   Model& model = touch(joined.prediction.model);
   Hour* const hour = hour_at(model, joined.outcome.time_ns);
   model.total.add(verdict);
   model.versions.at(joined.prediction.version).add(verdict);
   model.symbols.at(joined.prediction.symbol).add(verdict);
+  model.regimes.at(model.regimes.index_of(regime)).add(verdict);
   model.last_outcome_ns = std::max(model.last_outcome_ns, joined.outcome.time_ns);
-  if (classes) {
-    count_confusion(model, *classes);
-    // The window is the one figure here that depends on order, so late outcomes stay out of it.
-    if (!joined.outcome.is_late) model.window.push(verdict.is_correct);
-  }
+  // The window is the one figure here that depends on order, so late outcomes stay out of it.
+  if (verdict.kind == Verdict::Kind::kClass && !joined.outcome.is_late) model.window.push(verdict);
   if (hour == nullptr) return;
   hour->scores.add(verdict);
   hour->is_dirty = true;
@@ -236,6 +200,12 @@ void ModelTable::set_importance(std::uint32_t model, Importance importance) {
   if (hour == &entry.before) keep_what_holds(entry, *hour);
 }
 
+void ModelTable::set_drift_scores(std::uint32_t model, std::string json) {
+  Model& entry = touch(model);
+  entry.drift_scores = std::move(json);
+  entry.newest.is_dirty = entry.newest.start_ns != kNoTime;
+}
+
 void ModelTable::set_deployment(std::uint32_t model, std::string_view version,
                                 std::int64_t time_ns) {
   Model& entry = touch(model);
@@ -244,28 +214,14 @@ void ModelTable::set_deployment(std::uint32_t model, std::string_view version,
   entry.deployed_ns = time_ns;
 }
 
-void ModelTable::count_confusion(Model& model, const Labels::ClassPair& pair) {
-  for (Cell& cell : model.confusion) {
-    if (cell.predicted == pair.predicted && cell.actual == pair.actual) {
-      ++cell.count;
-      return;
-    }
-  }
-  if (model.confusion.size() < kConfusionCellsMax) {
-    model.confusion.push_back({pair.predicted, pair.actual, 1});
-  } else {
-    ++model.confusion_other;
-  }
-}
-
 // ---- answers
 // --------------------------------------------------------------------------------------
 
-Json ModelTable::brief(std::uint32_t model) const {
+Json ModelTable::brief(std::uint32_t model) const { return brief(model, models_[model].total); }
+
+Json ModelTable::brief(std::uint32_t model, const Scores& scores) const {
   const Model& entry = models_[model];
-  Json out = entry.total.to_json();
-  const auto count = static_cast<double>(entry.window.count());
-  const auto interval = wilson_95(entry.window.hits(), entry.window.count());
+  Json out = scores.to_json();
   out["model_id"] = entry.id;
   out["model_type"] = text_or_null(entry.type);
   out["model_version"] = text_or_null(entry.version);
@@ -273,54 +229,37 @@ Json ModelTable::brief(std::uint32_t model) const {
   out["deployed_at"] = time_or_null(entry.deployed_ns);
   out["last_prediction"] = time_or_null(entry.last_prediction_ns);
   out["last_outcome"] = time_or_null(entry.last_outcome_ns);
-  out["window"] = {
-      {"outcomes_max", limits_.window},
-      {"outcomes", entry.window.count()},
-      {"accuracy", interval ? Json(static_cast<double>(entry.window.hits()) / count) : Json()},
-      {"accuracy_low_95", interval ? Json(interval->low) : Json()},
-      {"accuracy_high_95", interval ? Json(interval->high) : Json()}};
+  out["window"] = entry.window.scores().to_json();
+  // Only outcomes enter the window.
+  for (const char* name :
+       {"predictions", "outcomes_joined", "waiting", "lost", "incomparable", "confidence_count",
+        "mean_confidence", "regression_count", "mean_absolute_error", "root_mean_squared_error"}) {
+    out["window"].erase(name);
+  }
+  out["window"]["outcomes_max"] = limits_.window;
+  out["window"]["outcomes"] = entry.window.count();
   return out;
 }
 
-Json ModelTable::confusion_json(const Model& model, const Labels& labels) {
-  struct Counts {
-    std::uint64_t predicted = 0;
-    std::uint64_t actual = 0;
-    std::uint64_t correct = 0;
-  };
-  std::map<std::string, Counts> classes;
-  Json matrix = Json::object();
-  for (const Cell& cell : model.confusion) {
-    const std::string predicted(labels.name(cell.predicted));
-    const std::string actual(labels.name(cell.actual));
-    classes[predicted].predicted += cell.count;
-    classes[actual].actual += cell.count;
-    if (cell.predicted == cell.actual) classes[actual].correct += cell.count;
-    Json& place = matrix[actual][predicted];
-    place = cell.count + (place.is_null() ? 0 : place.get<std::uint64_t>());
-  }
-  Json per_class = Json::object();
-  const auto ratio = [](std::uint64_t part, std::uint64_t whole) {
-    return whole == 0 ? Json() : Json(static_cast<double>(part) / static_cast<double>(whole));
-  };
-  for (const auto& [name, counts] : classes) {
-    per_class[name] = {{"predicted", counts.predicted},
-                       {"actual", counts.actual},
-                       {"correct", counts.correct},
-                       {"precision", ratio(counts.correct, counts.predicted)},
-                       {"recall", ratio(counts.correct, counts.actual)}};
-  }
-  return {{"by_actual_then_predicted", std::move(matrix)},
-          {"classes", std::move(per_class)},
-          {"beyond_bound", model.confusion_other}};
-}
-
-Json ModelTable::detail(std::uint32_t model, const Labels& labels) const {
+Json ModelTable::detail(std::uint32_t model) const {
   const Model& entry = models_[model];
   Json out = brief(model);
-  out["confusion"] = confusion_json(entry, labels);
-  out["versions"] = entry.versions.to_json();
+  entry.total.add_detail(out, labels_);
+  entry.window.scores().add_detail(out["window"], labels_);
+  out["versions"] = entry.versions.to_json(&labels_);
   out["symbols"] = entry.symbols.to_json();
+  out["regimes"] = entry.regimes.to_json(&labels_);
+  for (Json& regime : out["regimes"]) {
+    for (const char* name :
+         {"predictions", "waiting", "lost", "confidence_count", "mean_confidence"}) {
+      regime.erase(name);
+    }
+  }
+  out["macro_form"] =
+      "unweighted mean over classes that were predicted or came true; never predicted: precision 0";
+  out["calibration_form"] =
+      "confidence, else the greatest probability, in 10 equal-width bins; gap = mean confidence - "
+      "accuracy; error = sum over bins of share * |mean confidence - accuracy|";
   out["brier_form"] = "sum over classes of (probability - outcome)^2, from 0 to 2";
   out["log_loss_form"] = "natural logarithm, probability clipped to [2^-52, 1]";
   out["feature_importance"] = json_or_null(entry.importance.json);
@@ -351,6 +290,9 @@ BehaviorRow ModelTable::row_of(const Model& model, const Hour& hour) const {
   const Importance& importance = is_newest ? model.importance : hour.importance;
   const std::string& type = is_newest ? model.type : hour.type;
   const std::string& version = is_newest ? model.version : hour.version;
+  const std::string& drift = is_newest ? model.drift_scores : hour.drift_scores;
+  Json figures = hour.scores.to_json();
+  hour.scores.add_detail(figures, labels_);
   const std::string start = rfc3339(hour.start_ns);
   const Json metadata = {{"model_type", text_or_null(type)},
                          {"model_version", text_or_null(version)},
@@ -360,8 +302,9 @@ BehaviorRow ModelTable::row_of(const Model& model, const Hour& hour) const {
   return {model.id + ":" + start,
           model.id,
           start,
-          dump({{"hour", hour.scores.to_json()}, {"cumulative", total.to_json()}}),
+          dump({{"hour", std::move(figures)}, {"cumulative", total.to_json()}}),
           importance.json,
+          drift,
           dump(metadata)};
 }
 
@@ -413,17 +356,14 @@ void ModelTable::save(StateWriter& out) const {
     model.total.save(out);
     model.versions.save(out);
     model.symbols.save(out);
-    out.varint(model.confusion.size());
-    for (const Cell& cell : model.confusion) {
-      out.u32(cell.predicted).u32(cell.actual).varint(cell.count);
-    }
-    out.varint(model.confusion_other);
+    model.regimes.save(out);
+    out.text(model.drift_scores);
     model.window.save(out);
     save_importance(out, model.importance);
     out.varint(model.hour_missed);
     for (const Hour* hour : {&model.before, &model.newest}) {
       out.i64(hour->start_ns).boolean(hour->is_dirty);
-      out.text(hour->type).text(hour->version);
+      out.text(hour->type).text(hour->version).text(hour->drift_scores);
       hour->scores.save(out);
       hour->total.save(out);
       save_importance(out, hour->importance);
@@ -431,7 +371,7 @@ void ModelTable::save(StateWriter& out) const {
   }
 }
 
-void ModelTable::load(StateReader& in, const Labels& labels) {
+void ModelTable::load(StateReader& in) {
   const std::size_t count = in.count(100);
   std::optional<std::uint64_t> other;
   if (in.boolean()) other = in.varint();
@@ -454,22 +394,15 @@ void ModelTable::load(StateReader& in, const Labels& labels) {
     model.deployed_ns = in.i64();
     model.last_prediction_ns = in.i64();
     model.last_outcome_ns = in.i64();
-    model.total.load(in);
-    model.versions.load(in);
-    model.symbols.load(in);
-    const std::size_t cells = in.count(9);
-    if (cells > kConfusionCellsMax) throw Error(EPHOR_INVALID, "state: too many pairs of classes");
-    for (std::size_t cell = 0; cell < cells; ++cell) {
-      Cell read{in.u32(), 0, 0};
-      read.actual = in.u32();
-      read.count = in.varint();
-      if (!labels.is_valid(read.predicted) || !labels.is_valid(read.actual)) {
-        throw Error(EPHOR_INVALID, "state: a class that has no name");
-      }
-      model.confusion.push_back(read);
+    model.total.load(in, labels_);
+    model.versions.load(in, labels_);
+    model.symbols.load(in, labels_);
+    model.regimes.load(in, labels_);
+    model.drift_scores = in.text();
+    if (!model.drift_scores.empty() && !Json::accept(model.drift_scores)) {
+      throw Error(EPHOR_INVALID, "state: drift scores that are no JSON");
     }
-    model.confusion_other = in.varint();
-    model.window.load(in);
+    model.window.load(in, labels_);
     load_importance(in, model.importance);
     model.hour_missed = in.varint();
     for (Hour* hour : {&model.before, &model.newest}) {
@@ -477,8 +410,9 @@ void ModelTable::load(StateReader& in, const Labels& labels) {
       hour->is_dirty = in.boolean();
       hour->type = in.text();
       hour->version = in.text();
-      hour->scores.load(in);
-      hour->total.load(in);
+      hour->drift_scores = in.text();
+      hour->scores.load(in, labels_);
+      hour->total.load(in, labels_);
       load_importance(in, hour->importance);
     }
     model.predictions_untaken = model.total.predictions;

@@ -16,31 +16,11 @@
 #include "hash_index.hpp"
 #include "labels.hpp"
 #include "outcome_joiner.hpp"
+#include "outcome_window.hpp"
 #include "scores.hpp"
 #include "times.hpp"
 
 namespace ephor::ml_monitor {
-
-// Right or wrong over the last N outcomes, one bit each.
-class HitWindow {
- public:
-  explicit HitWindow(std::size_t capacity) : capacity_(capacity) {}
-
-  void push(bool is_hit);
-  std::size_t count() const { return count_; }
-  std::size_t hits() const { return hits_; }
-  void save(StateWriter& out) const;  // oldest first
-  void load(StateReader& in);         // keeps the newest if the capacity is smaller now
-
- private:
-  bool bit(std::size_t at) const { return (bits_[at / 64] >> (at % 64) & 1) != 0; }
-
-  std::size_t capacity_;
-  std::size_t count_ = 0;
-  std::size_t hits_ = 0;
-  std::size_t next_ = 0;
-  std::vector<std::uint64_t> bits_;  // made with the first outcome
-};
 
 // Scores by name; the last place is for all beyond the bound.
 class ScoreGroups {
@@ -50,9 +30,9 @@ class ScoreGroups {
   std::uint16_t index_of(std::string_view name);  // "" is a name too: not given
   Scores& at(std::uint16_t index) { return groups_[index].scores; }
   std::size_t size() const { return groups_.size(); }
-  Json to_json() const;  // by name; without the nameless
+  Json to_json(const Labels* labels = nullptr) const;  // by name, without the nameless; with detail
   void save(StateWriter& out) const;
-  void load(StateReader& in);
+  void load(StateReader& in, const Labels& labels);
 
  private:
   struct Group {
@@ -70,6 +50,7 @@ struct BehaviorRow {
   std::string hour;
   std::string performance_metrics;
   std::string feature_importance;  // empty: null
+  std::string drift_scores;        // empty: null
   std::string metadata;
 };
 
@@ -87,7 +68,6 @@ class ModelTable {
     std::size_t window = 500;
   };
   static constexpr std::string_view kOtherModel = "(other)";
-  static constexpr std::size_t kConfusionCellsMax = 256;
   static constexpr std::size_t kImportanceBytesMax = 64 * 1024;
   // Rows of past hours not yet taken. A replay makes one per model and hour between two
   // checkpoints.
@@ -99,7 +79,8 @@ class ModelTable {
     std::uint64_t predictions = 0;  // since it was last taken
   };
 
-  explicit ModelTable(const Limits& limits) : limits_(limits) {}
+  // `labels` names the classes; it outlives the table.
+  ModelTable(const Limits& limits, const Labels& labels) : limits_(limits), labels_(labels) {}
 
   // Makes the model if it is new.
   std::uint32_t index_of(std::string_view model_id);
@@ -114,14 +95,20 @@ class ModelTable {
 
   void add_prediction(const PendingPrediction& prediction, std::string_view model_type,
                       std::string_view model_version);
-  void add_joined(const Joined& joined, const Verdict& verdict,
-                  const std::optional<Labels::ClassPair>& classes);
+  void add_joined(const Joined& joined, const Verdict& verdict, std::string_view regime);
   void add_lost(const PendingPrediction& prediction);
   void set_importance(std::uint32_t model, Importance importance);
   void set_deployment(std::uint32_t model, std::string_view version, std::int64_t time_ns);
 
+  // What the detectors say of it now, one JSON object; kept with its hour.
+  void set_drift_scores(std::uint32_t model, std::string json);
+  const Importance& importance(std::uint32_t model) const { return models_[model].importance; }
+  const std::string& version(std::uint32_t model) const { return models_[model].version; }
+
   Json brief(std::uint32_t model) const;
-  Json detail(std::uint32_t model, const Labels& labels) const;
+  // Of a period: the figures are `scores`, the rest is what the model is.
+  Json brief(std::uint32_t model, const Scores& scores) const;
+  Json detail(std::uint32_t model) const;
   std::vector<std::uint32_t> sorted_by_id() const;  // without the shared entry
   std::optional<std::uint32_t> other() const { return other_; }
   std::uint64_t rows_dropped() const { return rows_dropped_; }
@@ -134,14 +121,9 @@ class ModelTable {
 
   // Without the rows of closed hours: write those first.
   void save(StateWriter& out) const;
-  void load(StateReader& in, const Labels& labels);  // `this` must be new
+  void load(StateReader& in);  // `this` must be new
 
  private:
-  struct Cell {
-    LabelId predicted;
-    LabelId actual;
-    std::uint64_t count;
-  };
   // The figures of one hour, and what held when it was last changed. The hour before the newest
   // stays open for events that are a little out of order; it then keeps its own copy of the rest,
   // because a row must not depend on when it is written.
@@ -150,6 +132,7 @@ class ModelTable {
     Scores scores;
     Scores total;
     Importance importance;
+    std::string drift_scores;
     std::string type;
     std::string version;
     bool is_dirty = false;
@@ -166,10 +149,10 @@ class ModelTable {
     Scores total;
     ScoreGroups versions;
     ScoreGroups symbols;
-    std::vector<Cell> confusion;
-    std::uint64_t confusion_other = 0;
-    HitWindow window;
+    ScoreGroups regimes;  // outcomes only: the regime of a prediction is known when it is joined
+    OutcomeWindow window;
     Importance importance;
+    std::string drift_scores;
     std::uint64_t hour_missed = 0;  // events of hours whose row was already closed
     Hour newest;
     Hour before;
@@ -184,10 +167,9 @@ class ModelTable {
   void keep_what_holds(const Model& model, Hour& hour);
   BehaviorRow row_of(const Model& model, const Hour& hour) const;
   void close(const Model& model, const Hour& hour);
-  void count_confusion(Model& model, const Labels::ClassPair& pair);
-  static Json confusion_json(const Model& model, const Labels& labels);
 
   Limits limits_;
+  const Labels& labels_;
   std::vector<Model> models_;
   HashIndex index_;
   std::optional<std::uint32_t> other_;

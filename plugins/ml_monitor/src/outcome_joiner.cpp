@@ -476,6 +476,8 @@ void save_prediction(StateWriter& out, const PendingPrediction& prediction) {
   if (prediction.class_count > 0) out.f64(prediction.probability_square_sum);
   out.u32(prediction.model);
   out.varint(prediction.version).varint(prediction.symbol);
+  out.u64(prediction.group).varint(prediction.cohort).varint(prediction.regime);
+  out.boolean(prediction.has_own_regime).boolean(prediction.is_late);
 }
 
 void load_prediction(StateReader& in, const Labels& labels, PendingPrediction& prediction) {
@@ -493,7 +495,16 @@ void load_prediction(StateReader& in, const Labels& labels, PendingPrediction& p
   prediction.model = in.u32();
   const std::uint64_t version = in.varint();
   const std::uint64_t symbol = in.varint();
-  if (version > UINT16_MAX || symbol > UINT16_MAX) refuse("a version or symbol out of range");
+  prediction.group = in.u64();
+  const std::uint64_t cohort = in.varint();
+  const std::uint64_t regime = in.varint();
+  prediction.has_own_regime = in.boolean();
+  prediction.is_late = in.boolean();
+  if (version > UINT16_MAX || symbol > UINT16_MAX || cohort > UINT16_MAX || regime > UINT16_MAX) {
+    refuse("a version, symbol or regime out of range");
+  }
+  prediction.cohort = static_cast<std::uint16_t>(cohort);
+  prediction.regime = static_cast<std::uint16_t>(regime);
   prediction.version = static_cast<std::uint16_t>(version);
   prediction.symbol = static_cast<std::uint16_t>(symbol);
 }

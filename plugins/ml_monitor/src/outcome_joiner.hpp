@@ -53,8 +53,13 @@ struct PendingPrediction {
   std::uint32_t model = 0;
   std::uint16_t version = 0;
   std::uint16_t symbol = 0;
+  std::uint64_t group = 0;       // predictions about the same thing: peers
+  std::uint16_t cohort = 0;      // number of the symbol among all symbols
+  std::uint16_t regime = 0;      // its own, else that of its symbol at its time; 0: not told
   std::uint8_t class_count = 0;  // 0: no usable probabilities
   bool has_confidence = false;
+  bool has_own_regime = false;
+  bool is_late = false;  // behind its source's watermark
 };
 
 struct ActualOutcome {

@@ -8,18 +8,14 @@
 #include <cstdint>
 #include <ephor/json.hpp>
 #include <ephor/state.hpp>
+#include <ephor/wilson.hpp>
 #include <optional>
 
+#include "calibration.hpp"
+#include "confusion.hpp"
+#include "labels.hpp"
+
 namespace ephor::ml_monitor {
-
-struct Interval {
-  double low = 0.0;
-  double high = 0.0;
-};
-
-// Wilson (1927) score interval of a proportion at 95 %: it stays inside [0, 1] and holds its level
-// at small counts, where the normal interval does not. Empty for total = 0.
-std::optional<Interval> wilson_95(std::uint64_t correct, std::uint64_t total);
 
 // -ln(p) of the class that came true, p clipped to [2^-52, 1] as scikit-learn does for doubles.
 double log_loss(double probability_of_actual);
@@ -32,9 +28,12 @@ struct Verdict {
   bool has_probability = false;  // kClass: brier and log_loss are set
   bool has_confidence = false;
   double confidence = 0.0;
-  double brier = 0.0;     // sum over classes of (p - y)^2, in [0, 2]
-  double log_loss = 0.0;  // nats
-  double error = 0.0;     // kNumber: predicted - actual
+  double brier = 0.0;                             // sum over classes of (p - y)^2, in [0, 2]
+  double log_loss = 0.0;                          // nats
+  double error = 0.0;                             // kNumber: predicted - actual
+  std::optional<Labels::ClassPair> classes = {};  // kClass
+  // kClass: the confidence, else the greatest probability; what calibration is about.
+  std::optional<double> certainty = {};
 };
 
 struct Scores {
@@ -54,17 +53,29 @@ struct Scores {
   std::uint64_t regression_count = 0;  // of the joined: both sides are numbers
   double absolute_error_sum = 0.0;
   double squared_error_sum = 0.0;
+  Confusion confusion;
+  Calibration calibration;
 
   void add_prediction(std::optional<double> confidence);
   void add(const Verdict& verdict);
 
-  std::uint64_t waiting() const { return predictions - outcomes_joined - lost; }
+  // Of an hour it may be less than was joined: outcomes count in their own hour.
+  std::uint64_t waiting() const {
+    const std::uint64_t gone = outcomes_joined + lost;
+    return predictions > gone ? predictions - gone : 0;
+  }
   std::optional<double> accuracy() const;
 
   // Figures with the counts they are over; null where there is no data.
   Json to_json() const;
+  // What to_json leaves out: confusion and figures per class, reliability bins.
+  void add_detail(Json& out, const Labels& labels) const;
+  // The sums behind what to_json and add_detail wrote, to the rounding of a quotient; classes that
+  // `labels` has no room for are counted as beyond the bound.
+  static Scores read(const Json& json, Labels& labels);
+  void add(const Scores& other);
   void save(StateWriter& out) const;
-  void load(StateReader& in);
+  void load(StateReader& in, const Labels& labels);
   bool operator==(const Scores&) const = default;
 };
 

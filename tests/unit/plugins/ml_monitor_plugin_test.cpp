@@ -199,11 +199,11 @@ TEST_CASE("ml_monitor: an unreadable state is refused, and the log rebuilds it",
   load(host);
   host.deliver(recording());
   const std::string expected = everything(host);
-  host.set_saved_state(1, "no state of ours");
+  host.set_saved_state(2, "no state of ours");
   CHECK_FALSE(host.crash());
   CHECK(everything(host) == expected);
   host.save();
-  host.set_saved_state(2, host.saved_state());
+  host.set_saved_state(1, host.saved_state());
   CHECK_FALSE(host.crash());
 }
 

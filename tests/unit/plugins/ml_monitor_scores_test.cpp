@@ -17,13 +17,13 @@ TEST_CASE("wilson_95: agrees with Newcombe (1998), Statistics in Medicine 17, ta
   };
   for (const Row& row : {Row{81, 263, 0.2553, 0.3662}, Row{15, 148, 0.0624, 0.1605},
                          Row{0, 20, 0.0, 0.1611}, Row{1, 29, 0.0061, 0.1718}}) {
-    const auto interval = wilson_95(row.correct, row.total);
+    const auto interval = ephor::wilson_95(row.correct, row.total);
     REQUIRE(interval);
     CHECK(std::abs(interval->low - row.low) < 5e-5);  // the table has four decimals
     CHECK(std::abs(interval->high - row.high) < 5e-5);
   }
-  CHECK_FALSE(wilson_95(0, 0));
-  CHECK(wilson_95(10, 10)->high == Approx(1.0));
+  CHECK_FALSE(ephor::wilson_95(0, 0));
+  CHECK(ephor::wilson_95(10, 10)->high == Approx(1.0));
 }
 
 TEST_CASE("scores: without data every mean is null", "[unit][ml]") {
@@ -95,13 +95,19 @@ TEST_CASE("labels: beyond the bound classes still compare rightly", "[unit][ml]"
   CHECK(labels.name(labels.intern("class2999")) == "(other)");
 }
 
-TEST_CASE("hit window: counts the newest outcomes only, and comes back from its state",
+TEST_CASE("outcome window: counts the newest outcomes only, and comes back from its state",
           "[unit][ml]") {
+  const Labels labels({});
   std::vector<bool> history;
-  HitWindow window(70);
+  OutcomeWindow window(70);
   for (int i = 0; i < 200; ++i) {
     history.push_back(i * i % 7 < 3);
-    window.push(history.back());
+    Verdict verdict;
+    verdict.kind = Verdict::Kind::kClass;
+    verdict.is_correct = history.back();
+    verdict.has_probability = true;
+    verdict.brier = i;
+    window.push(verdict);
     const std::size_t count = std::min<std::size_t>(history.size(), 70);
     REQUIRE(window.count() == count);
     REQUIRE(window.hits() ==
@@ -111,11 +117,13 @@ TEST_CASE("hit window: counts the newest outcomes only, and comes back from its 
   std::string state;
   ephor::StateWriter out(state);
   window.save(out);
-  HitWindow smaller(10);
-  REQUIRE(ephor::read_state(state, [&](ephor::StateReader& in) { smaller.load(in); }));
+  OutcomeWindow smaller(10);
+  REQUIRE(ephor::read_state(state, [&](ephor::StateReader& in) { smaller.load(in, labels); }));
   CHECK(smaller.count() == 10);
   CHECK(smaller.hits() ==
         static_cast<std::size_t>(std::count(history.end() - 10, history.end(), true)));
+  CHECK(smaller.scores().brier_sum == 10 * 194.5);  // 190 to 199
+  CHECK(smaller.scores().scored == 10);
 }
 
 TEST_CASE("rfc3339 and hour_start", "[unit][ml]") {
