@@ -2,8 +2,12 @@
 #include "answers.hpp"
 
 #include <ephor/times.hpp>
+#include <ephor/wilson.hpp>
+#include <utility>
 
+#include "statistics.hpp"
 #include "vocabulary.hpp"
+#include "votes.hpp"
 
 namespace ephor::trade_tracker {
 namespace {
@@ -12,19 +16,27 @@ Json money_or_null(const TradeGroup& group, const ExactSum& sum) {
   return group.closed_with_pnl() == 0 ? Json() : Json(sum.value());
 }
 
+}  // namespace
+
 Json group_json(const TradeGroup& group) {
-  return {{"trades", group.trades},
-          {"closed", group.closed},
-          {"closed_without_pnl", group.closed_without_pnl},
-          {"won", group.won},
-          {"lost", group.lost},
-          {"win_rate", number_or_null(win_rate(group))},
-          {"pnl", money_or_null(group, group.pnl)},
-          {"gross_profit", money_or_null(group, group.gross_profit)},
-          {"gross_loss", money_or_null(group, group.gross_loss)},
-          {"profit_factor", number_or_null(profit_factor(group))},
-          {"expectancy", number_or_null(expectancy(group))}};
+  const auto interval = wilson_95(group.won, group.won + group.lost);
+  return {
+      {"trades", group.trades},
+      {"closed", group.closed},
+      {"closed_without_pnl", group.closed_without_pnl},
+      {"won", group.won},
+      {"lost", group.lost},
+      {"even", group.even()},
+      {"win_rate", number_or_null(win_rate(group))},
+      {"win_rate_wilson_95", interval ? Json::array({interval->low, interval->high}) : Json()},
+      {"pnl", money_or_null(group, group.pnl)},
+      {"gross_profit", money_or_null(group, group.gross_profit)},
+      {"gross_loss", money_or_null(group, group.gross_loss)},
+      {"profit_factor", number_or_null(profit_factor(group))},
+      {"expectancy", number_or_null(expectancy(group))}};
 }
+
+namespace {
 
 Json groups_json(const Performance::Groups& groups) {
   Json out = Json::object();
@@ -55,6 +67,17 @@ Json drawdown_json(const EquityCurve& curve) {
 }  // namespace
 
 Json trade_json(const TradeRecord& trade) {
+  const int side = trade.is_long() ? 1 : trade.is_short() ? -1 : 0;
+  Json agreed = Json::array();
+  Json opposed = Json::array();
+  for_each_vote(trade.model_votes, [&](std::string_view model, int direction) {
+    if (direction == 0 || side == 0) return;
+    (direction == side ? agreed : opposed).push_back(model);
+  });
+  Json holding_s;
+  if (trade.open_ns && trade.close_ns && *trade.close_ns >= *trade.open_ns) {
+    holding_s = static_cast<double>(*trade.close_ns - *trade.open_ns) / 1e9;
+  }
   return {{"trade_id", trade.trade_id},
           {"decision_id", text_or_null(trade.decision_id)},
           {"execution_id", text_or_null(trade.execution_id)},
@@ -77,6 +100,13 @@ Json trade_json(const TradeRecord& trade) {
           {"close_reason", text_or_null(trade.close_reason)},
           {"close_reason_group", text_or_null(normalise_reason(trade.close_reason))},
           {"regime", text_or_null(trade.known_regime())},
+          {"trace_id", text_or_null(trade.trace_id)},
+          {"holding_s", holding_s},
+          {"r_multiple", number_or_null(r_multiple(trade))},
+          {"max_adverse_excursion", number_or_null(trade.max_adverse_excursion)},
+          {"max_favorable_excursion", number_or_null(trade.max_favorable_excursion)},
+          {"models_agreed", std::move(agreed)},
+          {"models_opposed", std::move(opposed)},
           {"first_sequence", trade.sequence}};
 }
 
@@ -88,6 +118,13 @@ Json decision_json(const DecisionRecord& decision) {
           {"regime", text_or_null(decision.regime)},
           {"final_decision", text_or_null(decision.final_decision)},
           {"correlation_id", text_or_null(decision.correlation_id)},
+          {"trace_id", text_or_null(decision.trace_id)},
+          {"confidence", number_or_null(decision.confidence)},
+          {"meta_prediction", text_or_null(decision.meta_prediction)},
+          {"meta_confidence", number_or_null(decision.meta_confidence)},
+          {"consensus_level", number_or_null(decision.consensus_level)},
+          {"disagreement_score", number_or_null(decision.disagreement_score)},
+          {"path", json_or_null(decision.path_json)},
           {"actual", text_or_null(decision.actual)},
           {"realised_return", number_or_null(decision.realised_return)}};
 }

@@ -11,6 +11,7 @@
 
 namespace ephor::trade_tracker {
 
+Json group_json(const TradeGroup& group);
 Json trade_json(const TradeRecord& trade);
 Json decision_json(const DecisionRecord& decision);
 // Everything of GET /api/performance that comes from trades; `curve_points`: how many at most.

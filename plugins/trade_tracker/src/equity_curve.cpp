@@ -73,6 +73,16 @@ std::optional<Drawdown> EquityCurve::max_drawdown() const {
   return walk.deepest;
 }
 
+std::optional<double> EquityCurve::before(std::int64_t time_ns) const {
+  if (is_folded(time_ns)) return std::nullopt;
+  ExactSum sum = base_;
+  for (const Close& close : closes_) {
+    if (close.time_ns >= time_ns) break;
+    sum.add(close.pnl);
+  }
+  return sum.value();
+}
+
 std::vector<EquityPoint> EquityCurve::sampled(std::size_t points_max) const {
   std::vector<EquityPoint> all = folded_;
   all.reserve(all.size() + closes_.size());

@@ -42,6 +42,8 @@ class EquityCurve {
   std::uint64_t late_count() const { return late_count_; }  // changes behind the fold
   // Empty without closes.
   std::optional<Drawdown> max_drawdown() const;
+  // P&L realised before `time_ns`; empty if that lies in the folded part.
+  std::optional<double> before(std::int64_t time_ns) const;
   // About `points_max` points: of each stretch its lowest and highest, and always the last.
   std::vector<EquityPoint> sampled(std::size_t points_max) const;
 

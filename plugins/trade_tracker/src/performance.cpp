@@ -63,8 +63,8 @@ void TradeGroup::read(StateReader& in) {
 }
 
 std::optional<double> win_rate(const TradeGroup& group) {
-  if (group.closed_with_pnl() == 0) return std::nullopt;
-  return static_cast<double>(group.won) / static_cast<double>(group.closed_with_pnl());
+  if (group.won + group.lost == 0) return std::nullopt;
+  return static_cast<double>(group.won) / static_cast<double>(group.won + group.lost);
 }
 
 std::optional<double> profit_factor(const TradeGroup& group) {

@@ -27,12 +27,13 @@ struct TradeGroup {
   ExactSum gross_loss;  // <= 0
 
   std::uint64_t closed_with_pnl() const { return closed - closed_without_pnl; }
+  std::uint64_t even() const { return closed_with_pnl() - won - lost; }  // P&L = 0
   void change(bool is_closed, const std::optional<double>& pnl, bool is_added);
   void write(StateWriter& out) const;
   void read(StateReader& in);
 };
 
-// Empty where there is nothing to divide by.
+// Empty where there is nothing to divide by. Wins of wins and losses; even trades stand apart.
 std::optional<double> win_rate(const TradeGroup& group);
 std::optional<double> profit_factor(const TradeGroup& group);
 std::optional<double> expectancy(const TradeGroup& group);  // mean P&L of a closed trade

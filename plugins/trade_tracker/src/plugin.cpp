@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <ephor/events.hpp>
 #include <ephor/id_rows.hpp>
@@ -10,13 +9,22 @@
 #include <ephor/state.hpp>
 #include <ephor/text_hash.hpp>
 #include <ephor/times.hpp>
+#include <set>
 #include <tuple>
 
+#include "analysis.hpp"
 #include "answers.hpp"
+#include "drawdown_watch.hpp"
+#include "equity.hpp"
 #include "join_table.hpp"
 #include "performance.hpp"
+#include "period_answer.hpp"
+#include "requests.hpp"
 #include "rows.hpp"
+#include "settings.hpp"
+#include "trade_story.hpp"
 #include "vocabulary.hpp"
+#include "votes.hpp"
 
 namespace ephor::trade_tracker {
 namespace {
@@ -27,36 +35,31 @@ constexpr const char* kIdTable = "trade_tracker_ids";
 // Kinds of its rows. Stored: numbers are never used again.
 constexpr std::int64_t kTradeIds = 1;
 constexpr std::int64_t kDecisionIds = 2;
+constexpr std::int64_t kDecisionStubIds = 3;  // of which only an outcome or a path has come
 
-struct Settings {
-  std::size_t max_trades_in_memory;
-  std::size_t max_decisions_in_memory;
-  std::size_t max_joins;
-  std::size_t max_groups;
-  std::size_t max_curve_points;
-  std::size_t max_distinct_ids;
-
-  explicit Settings(std::string_view config) {
-    const Json json = parse_json(config, "trade_tracker configuration");
-    max_trades_in_memory = member_or<std::size_t>(json, "max_trades_in_memory", 20'000);
-    max_decisions_in_memory = member_or<std::size_t>(json, "max_decisions_in_memory", 50'000);
-    max_joins = member_or<std::size_t>(json, "max_joins", 20'000);
-    max_groups = member_or<std::size_t>(json, "max_groups", 1000);
-    max_curve_points = member_or<std::size_t>(json, "max_curve_points", 50'000);
-    max_distinct_ids = member_or<std::size_t>(json, "max_distinct_ids", 8'000'000);
-  }
-};
+constexpr std::size_t kExecutionEventsMax = 100;
 
 std::optional<double> amount(const std::optional<double>& number) {
   return number && std::abs(*number) <= kAmountMax ? number : std::nullopt;
 }
 
-// A label as it is, a number as its shortest text.
-std::string text_of(const LabelOrNumber& value) {
-  if (!value.number) return std::string(value.label);
-  char out[32];
-  const auto [end, error] = std::to_chars(out, out + sizeof out, *value.number);
-  return error == std::errc() ? std::string(out, end) : std::string();
+std::string trace_hex(const Event& event) {
+  static constexpr std::string_view kHexDigits = "0123456789abcdef";
+  std::string out;
+  bool is_set = false;
+  for (const std::uint8_t byte : event.trace_id) {
+    is_set = is_set || byte != 0;
+    out += kHexDigits[byte >> 4];
+    out += kHexDigits[byte & 0xF];
+  }
+  return is_set ? out : std::string();
+}
+
+std::string_view data_of(const Event& event) {
+  return {event.record + event.data_offset, event.record_length - event.data_offset};
+}
+bool has_member(const Event& event, std::string_view quoted_name) {
+  return data_of(event).find(quoted_name) != std::string_view::npos;
 }
 
 // What one ephor.trade event tells. Clients name times in several ways: open_time and close_time
@@ -90,6 +93,7 @@ TradeRecord trade_from(const Trade& told, const Event& event) {
   if (!trade.close_ns && has_ended) trade.close_ns = event.time_ns;
   trade.updated_ns = event.time_ns;
   trade.sequence = event.sequence;
+  trade.trace_id = trace_hex(event);
   return trade;
 }
 
@@ -100,25 +104,8 @@ class TradeTracker final : public Plugin {
   static constexpr std::string_view kVersion = "0.1.0";
   static constexpr std::string_view kSummary =
       "trades opened and closed, profit and loss, joined with decisions, orders and fills";
-  static constexpr std::uint32_t kStateVersion = 1;
-  static constexpr std::string_view kConfigSchema = R"({
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "type": "object", "additionalProperties": false,
-    "properties": {
-      "max_trades_in_memory": {"type": "integer", "minimum": 1, "maximum": 10000000, "default": 20000,
-        "description": "trades kept in memory; others are read back from the table trades"},
-      "max_decisions_in_memory": {"type": "integer", "minimum": 1, "maximum": 10000000, "default": 50000,
-        "x-ephor-from": "monitoring.tracking_system.max_tracking_history",
-        "description": "decisions kept in memory; others are read back from the table trade_decisions"},
-      "max_joins": {"type": "integer", "minimum": 1, "maximum": 10000000, "default": 20000,
-        "description": "executions and orders whose decision is remembered, and trades that wait for theirs"},
-      "max_groups": {"type": "integer", "minimum": 1, "maximum": 100000, "default": 1000,
-        "description": "regimes, symbols and close reasons with figures of their own; further ones share one"},
-      "max_curve_points": {"type": "integer", "minimum": 10, "maximum": 10000000, "default": 50000,
-        "description": "latest closes held one by one for the equity curve; older ones are thinned"},
-      "max_distinct_ids": {"type": "integer", "minimum": 1, "maximum": 1000000000, "default": 8000000,
-        "description": "trade ids and decision ids (each) remembered to count distinct ones, about 16 bytes an id"}
-    }})";
+  static constexpr std::uint32_t kStateVersion = 2;
+  static constexpr std::string_view kConfigSchema = trade_tracker::kConfigSchema;
 
   TradeTracker(Host host, std::string_view config)
       : host_(std::move(host)),
@@ -127,14 +114,21 @@ class TradeTracker final : public Plugin {
         decisions_(settings_.max_decisions_in_memory),
         trade_ids_(settings_.max_distinct_ids),
         decision_ids_(settings_.max_distinct_ids),
+        decision_stub_ids_(settings_.max_distinct_ids),
         joins_(settings_.max_joins),
-        performance_(settings_.max_groups, settings_.max_curve_points) {
+        performance_(settings_.max_groups, settings_.max_curve_points),
+        equity_(settings_.max_equity_days),
+        drawdown_({settings_.max_drawdown_alert, settings_.max_drawdown_alert_amount},
+                  host_.instance(), settings_.max_findings) {
     host_.declare_tables(kTablesJson);
     trade_topic_ = host_.topic_id("ephor.trade");
     decision_topic_ = host_.topic_id("ephor.ensemble_decision");
     order_topic_ = host_.topic_id("ephor.order");
     fill_topic_ = host_.topic_id("ephor.fill");
     outcome_topic_ = host_.topic_id("ephor.outcome");
+    path_topic_ = host_.topic_id("ephor.decision_path");
+    metric_topic_ = host_.topic_id("ephor.metric");
+    quoted_metric_ = "\"" + settings_.equity_metric + "\"";
     trades_gauge_ = host_.gauge("ephor_trade_tracker_trades", "Distinct trades");
     closed_gauge_ = host_.gauge("ephor_trade_tracker_trades_closed", "Closed trades");
     pnl_gauge_ = host_.gauge("ephor_trade_tracker_pnl", "Realised profit and loss");
@@ -143,8 +137,8 @@ class TradeTracker final : public Plugin {
   }
 
   void start() override {
-    host_.subscribe(
-        {"ephor.trade", "ephor.ensemble_decision", "ephor.order", "ephor.fill", "ephor.outcome"});
+    host_.subscribe({"ephor.trade", "ephor.ensemble_decision", "ephor.order", "ephor.fill",
+                     "ephor.outcome", "ephor.decision_path", "ephor.metric"});
   }
 
   void on_events(std::span<const Event> events) override {
@@ -166,30 +160,41 @@ class TradeTracker final : public Plugin {
     decisions_.save([&](const DecisionRecord& decision) { upsert(rows, decision); });
     save_ids(rows, kIdTable, kTradeIds, trade_ids_);
     save_ids(rows, kIdTable, kDecisionIds, decision_ids_);
+    save_ids(rows, kIdTable, kDecisionStubIds, decision_stub_ids_);
     StateWriter out(state);
-    out.varint(trade_ids_.size()).varint(decision_ids_.size());
+    out.varint(trade_ids_.size()).varint(decision_ids_.size()).varint(decision_stub_ids_.size());
     out.varint(unreadable_).varint(orders_).varint(fills_);
     fill_fees_.write(out);
     joins_.write(out);
     performance_.write(out);
+    equity_.write(out);
+    drawdown_.write(out);
+    out.i64(latest_ns_).varint(paths_too_long_);
   }
 
   bool load(std::uint32_t version, std::string_view state) override {
     std::size_t trade_count = 0;
     std::size_t decision_count = 0;
+    std::size_t stub_count = 0;
     const bool is_read = version == kStateVersion && read_state(state, [&](StateReader& in) {
                            trade_count = static_cast<std::size_t>(in.varint());
                            decision_count = static_cast<std::size_t>(in.varint());
+                           stub_count = static_cast<std::size_t>(in.varint());
                            unreadable_ = in.varint();
                            orders_ = in.varint();
                            fills_ = in.varint();
                            fill_fees_.read(in);
                            joins_.read(in);
                            performance_.read(in);
+                           equity_.read(in);
+                           drawdown_.read(in);
+                           latest_ns_ = in.i64();
+                           paths_too_long_ = in.varint();
                          });
     return is_read && load_ids(host_, kIdTable,
                                {{kTradeIds, trade_ids_, trade_count},
-                                {kDecisionIds, decision_ids_, decision_count}});
+                                {kDecisionIds, decision_ids_, decision_count},
+                                {kDecisionStubIds, decision_stub_ids_, stub_count}});
   }
 
  private:
@@ -207,19 +212,28 @@ class TradeTracker final : public Plugin {
   void read_event(const Event& event) {
     if (event.topic == outcome_topic_) {
       read_outcome(event);
+    } else if (event.topic == metric_topic_) {
+      read_metric(event);
     } else if (event.topic == decision_topic_) {
       read_decision(event);
+    } else if (event.topic == path_topic_) {
+      read_path(event);
     } else if (event.topic == trade_topic_) {
       read_trade(event);
     } else if (event.topic == fill_topic_ || event.topic == order_topic_) {
       read_order(event);
     }
+    latest_ns_ = std::max(latest_ns_, event.time_ns);
   }
 
   void read_trade(const Event& event) {
     TradeRecord news = trade_from(reader_.trade(event), event);
     news.correlation_id = correlation_id(event, correlation_scratch_);
+    std::string nested_decision;
+    std::string nested_path;
+    read_rare_members(event, news, nested_decision, nested_path);
     const std::uint64_t key = hash64(news.trade_id);
+    const bool is_close = news.is_closed();
     if (TradeRecord* known = find_trade(key, news.trade_id)) {
       TradeRecord updated = *known;
       merge(updated, news);
@@ -232,6 +246,68 @@ class TradeTracker final : public Plugin {
       trade_ids_.insert(key);
       trades_.mark_changed(key);
     }
+    if (!nested_decision.empty()) {
+      read_nested(event, nested_decision, [this](const Event& plain) { read_decision(plain); });
+    }
+    if (!nested_path.empty()) {
+      read_nested(event, nested_path, [this](const Event& plain) { read_path(plain); });
+    }
+    if (is_close && equity_.is_empty()) {
+      const double base = settings_.initial_equity.value_or(0.0);
+      watch_drawdown(event, base + performance_.all().pnl.value(),
+                     settings_.initial_equity.has_value());
+    }
+  }
+
+  // What few trades have: a second look at the event only if the name is in it at all. A nested
+  // decision or path becomes the data of an event of its own; its own decision_id wins, as the
+  // later of two members does.
+  void read_rare_members(const Event& event, TradeRecord& trade, std::string& nested_decision,
+                         std::string& nested_path) {
+    const bool has_excursion = has_member(event, "_excursion\"");
+    const bool has_decision = has_member(event, "\"ensemble_decision\"");
+    const bool has_path = has_member(event, "\"decision_path\"");
+    if (!has_excursion && !has_decision && !has_path) return;
+    const std::string& decision_id = trade.decision_id.empty() ? trade.trade_id : trade.decision_id;
+    const auto nested = [&](simdjson::dom::element value) -> std::string {
+      const std::string text = simdjson::minify(value);
+      if (!value.is_object() || text.size() <= 2) return {};
+      return "{\"decision_id\":" + Json(decision_id).dump() + "," + text.substr(1);
+    };
+    const simdjson::dom::object data = reader_.object(event);
+    for (const auto& [name, value] : data) {
+      if (name == "ensemble_decision") {
+        nested_decision = nested(value);
+      } else if (name == "decision_path") {
+        nested_path = nested(value);
+      } else if (name == "max_adverse_excursion") {
+        trade.max_adverse_excursion = amount(EventReader::number(value));
+      } else if (name == "max_favorable_excursion") {
+        trade.max_favorable_excursion = amount(EventReader::number(value));
+      } else if (name == "execution_metadata" && value.is_object()) {
+        const simdjson::dom::object inner = value.get_object().value_unsafe();
+        for (const auto& [inner_name, inner_value] : inner) {
+          if (inner_name == "max_adverse_excursion") {
+            trade.max_adverse_excursion = amount(EventReader::number(inner_value));
+          } else if (inner_name == "max_favorable_excursion") {
+            trade.max_favorable_excursion = amount(EventReader::number(inner_value));
+          }
+        }
+      }
+    }
+    if (trade.decision_id.empty() && !nested_decision.empty()) trade.decision_id = decision_id;
+  }
+
+  template <typename Read>
+  void read_nested(const Event& event, const std::string& data, Read&& read) {
+    std::string text = "{\"data\":" + data + "}";
+    Event plain = event;
+    plain.record_length = static_cast<std::uint32_t>(text.size());
+    plain.data_offset = 8;
+    plain.correlation = 0;  // its text is not in this record
+    text.append(simdjson::SIMDJSON_PADDING, '\0');
+    plain.record = text.data();
+    read(plain);
   }
 
   // Whatever may fail has been done when this is called: figures and record change together.
@@ -244,52 +320,105 @@ class TradeTracker final : public Plugin {
   }
 
   void read_decision(const Event& event) {
-    const simdjson::dom::object data = reader_.object(event);
+    const EnsembleDecision told = reader_.decision(event);
+    if (told.decision_id.empty()) throw Error(EPHOR_INVALID, "a decision without decision_id");
     DecisionRecord news;
-    LabelOrNumber final_decision;
-    LabelOrNumber primary;
-    for (const auto& [name, value] : data) {
-      if (name == "decision_id")
-        news.decision_id = EventReader::text(value);
-      else if (name == "ensemble_id")
-        news.ensemble_id = EventReader::text(value);
-      else if (name == "symbol")
-        news.symbol = EventReader::text(value);
-      else if (name == "regime")
-        news.regime = EventReader::text(value);
-      else if (name == "final_decision")
-        final_decision = EventReader::label_or_number(value);
-      else if (name == "primary_prediction")
-        primary = EventReader::label_or_number(value);
-    }
-    if (news.decision_id.empty()) throw Error(EPHOR_INVALID, "a decision without decision_id");
-    news.final_decision = text_of(final_decision.has_value() ? final_decision : primary);
-    news.correlation_id = correlation_id(event, correlation_scratch_);
+    news.decision_id = told.decision_id;
+    news.ensemble_id = told.ensemble_id;
+    news.symbol = told.symbol;
+    news.regime = told.regime;
+    news.final_decision = text_of(told.final_decision);
+    news.meta_prediction = text_of(told.meta_learner_prediction);
+    news.members_json = members_json(told.members, told.weights);
+    news.confidence = told.primary_confidence;
+    news.meta_confidence = told.meta_learner_confidence;
+    news.consensus_level = told.consensus_level;
+    news.disagreement_score = told.disagreement_score;
+    news.trace_id = trace_hex(event);
     news.time_ns = event.time_ns;
+    news.correlation_id = correlation_id(event, correlation_scratch_);
     const std::uint64_t key = hash64(news.decision_id);
     // The outcome may have come before. A decision told twice (by itself and inside of a trade
     // record): what is known stays.
     if (DecisionRecord* known = find_decision(key, news.decision_id)) {
-      const auto fill = [](std::string& field, std::string& from) {
-        if (field.empty()) field = std::move(from);
-      };
-      fill(known->ensemble_id, news.ensemble_id);
-      fill(known->symbol, news.symbol);
-      fill(known->regime, news.regime);
-      fill(known->final_decision, news.final_decision);
-      fill(known->correlation_id, news.correlation_id);
-      known->time_ns = known->time_ns == 0 ? news.time_ns : std::min(known->time_ns, news.time_ns);
+      fill_gaps(*known, news);
       news.decision_id = known->decision_id;
       news.regime = known->regime;
+      news.members_json = known->members_json;
     } else {
       decisions_.insert(key, news);
     }
     decisions_.mark_changed(key);
     decision_ids_.insert(key);
-    if (news.regime.empty()) return;
-    for (const std::string& trade_id : joins_.take_waiting(JoinTable::key('d', news.decision_id))) {
-      give_regime(trade_id, news.regime);
+    const auto waiting = joins_.take_waiting(JoinTable::key('d', news.decision_id));
+    if (waiting.empty()) return;
+    const std::string votes = votes_of_members(news.members_json);
+    for (const std::string& trade_id : waiting) give_decision(trade_id, news.regime, votes);
+  }
+
+  static void fill_gaps(DecisionRecord& known, DecisionRecord& news) {
+    for (const auto field : {&DecisionRecord::ensemble_id, &DecisionRecord::symbol,
+                             &DecisionRecord::regime, &DecisionRecord::final_decision,
+                             &DecisionRecord::correlation_id, &DecisionRecord::trace_id,
+                             &DecisionRecord::meta_prediction, &DecisionRecord::members_json}) {
+      if ((known.*field).empty()) known.*field = std::move(news.*field);
     }
+    for (const auto field :
+         {&DecisionRecord::confidence, &DecisionRecord::meta_confidence,
+          &DecisionRecord::consensus_level, &DecisionRecord::disagreement_score}) {
+      if (!(known.*field)) known.*field = news.*field;
+    }
+    known.time_ns = known.time_ns == 0 ? news.time_ns : std::min(known.time_ns, news.time_ns);
+  }
+
+  void read_path(const Event& event) {
+    if (!settings_.keep_decision_paths) return;
+    const simdjson::dom::object data = reader_.object(event);
+    std::string_view id;
+    if (data["decision_id"].get(id) != simdjson::SUCCESS || id.empty()) {
+      throw Error(EPHOR_INVALID, "a decision path without decision_id");
+    }
+    std::string text = simdjson::minify(data);
+    if (text.size() > settings_.max_path_bytes) {
+      ++paths_too_long_;
+      return;
+    }
+    const std::string decision_id(id);
+    const std::uint64_t key = hash64(decision_id);
+    DecisionRecord& decision = decision_or_stub(key, decision_id);
+    decision.path_json = std::move(text);
+    decisions_.mark_changed(key);
+  }
+
+  // The account's equity. Other metrics are told apart before the record is parsed.
+  void read_metric(const Event& event) {
+    if (settings_.equity_metric.empty() || !has_member(event, quoted_metric_)) return;
+    const simdjson::dom::object data = reader_.object(event);
+    std::string_view name;
+    std::optional<double> value;
+    std::string account;
+    for (const auto& [member, content] : data) {
+      if (member == "name") {
+        name = EventReader::text(content);
+      } else if (member == "value") {
+        value = amount(EventReader::number(content));
+      } else if (member == "labels" && content.is_object()) {
+        const simdjson::dom::object labels = content.get_object().value_unsafe();
+        for (const std::string_view label : {"account", "strategy", "environment"}) {
+          std::string_view text;
+          if (labels[label].get(text) == simdjson::SUCCESS) (account += text) += '\n';
+        }
+      }
+    }
+    if (name != settings_.equity_metric || !value || !std::isfinite(*value)) return;
+    equity_.add(account, {event.time_ns, *value});
+    if ((event.flags & EPHOR_EVENT_LATE) != 0 || equity_.is_ambiguous()) return;
+    watch_drawdown(event, *value, true);
+  }
+
+  void watch_drawdown(const Event& event, double equity, bool is_whole) {
+    drawdown_.update(event.time_ns, equity, is_whole);
+    if (drawdown_.findings().has_news()) drawdown_.findings().publish(host_, event);
   }
 
   void read_order(const Event& event) {
@@ -342,15 +471,19 @@ class TradeTracker final : public Plugin {
     const Outcome outcome = reader_.outcome(event);
     if (outcome.decision_id.empty() || !outcome.prediction_id.empty()) return;
     const std::uint64_t key = hash64(outcome.decision_id);
-    DecisionRecord* decision = find_decision(key, outcome.decision_id);
-    if (decision == nullptr) {
-      DecisionRecord fresh;
-      fresh.decision_id = outcome.decision_id;
-      decision = &decisions_.insert(key, std::move(fresh));
-    }
-    decision->actual = text_of(outcome.actual);
-    decision->realised_return = outcome.realized_return;
+    DecisionRecord& decision = decision_or_stub(key, outcome.decision_id);
+    decision.actual = text_of(outcome.actual);
+    decision.realised_return = outcome.realized_return;
     decisions_.mark_changed(key);
+  }
+
+  // The decision, or a record that waits for it.
+  DecisionRecord& decision_or_stub(std::uint64_t key, std::string_view id) {
+    if (DecisionRecord* known = find_decision(key, id)) return *known;
+    DecisionRecord fresh;
+    fresh.decision_id = id;
+    decision_stub_ids_.insert(key);
+    return decisions_.insert(key, std::move(fresh));
   }
 
   // ---- joining
@@ -370,23 +503,31 @@ class TradeTracker final : public Plugin {
       if (!trade.order_id.empty()) joins_.wait(JoinTable::key('o', trade.order_id), trade.trade_id);
       return;
     }
-    if (!trade.decision_regime.empty()) return;
+    if (!trade.decision_regime.empty() && !trade.model_votes.empty()) return;
     const DecisionRecord* decision = find_decision(hash64(trade.decision_id), trade.decision_id);
-    if (decision != nullptr && !decision->regime.empty()) {
-      trade.decision_regime = decision->regime;
-    } else {  // also where the trade names a regime itself: what is stored must not hang on the
-              // order
-      joins_.wait(JoinTable::key('d', trade.decision_id), trade.trade_id);
+    if (decision != nullptr) {
+      if (trade.decision_regime.empty()) trade.decision_regime = decision->regime;
+      if (trade.model_votes.empty()) trade.model_votes = votes_of_members(decision->members_json);
     }
+    wait_for_decision(trade);
   }
 
-  void give_regime(const std::string& trade_id, const std::string& regime) {
+  // Also where the trade names a regime itself: what is stored must not hang on the order.
+  void wait_for_decision(const TradeRecord& trade) {
+    if (!trade.decision_regime.empty() && !trade.model_votes.empty()) return;
+    joins_.wait(JoinTable::key('d', trade.decision_id), trade.trade_id);
+  }
+
+  void give_decision(const std::string& trade_id, const std::string& regime,
+                     const std::string& votes) {
     const std::uint64_t key = hash64(trade_id);
-    const TradeRecord* trade = regime.empty() ? nullptr : find_trade(key, trade_id);
+    const TradeRecord* trade = find_trade(key, trade_id);
     if (trade == nullptr) return;
     TradeRecord updated = *trade;
-    updated.decision_regime = regime;
+    if (updated.decision_regime.empty()) updated.decision_regime = regime;
+    if (updated.model_votes.empty()) updated.model_votes = votes;
     replace(key, std::move(updated));
+    wait_for_decision(*trades_.find(key));
   }
 
   // ---- records in memory or in their tables
@@ -399,7 +540,7 @@ class TradeTracker final : public Plugin {
   }
   DecisionRecord* find_decision(std::uint64_t key, std::string_view id) {
     if (DecisionRecord* found = decisions_.find(key)) return found;
-    if (!decision_ids_.may_contain(key)) return nullptr;
+    if (!decision_ids_.may_contain(key) && !decision_stub_ids_.may_contain(key)) return nullptr;
     std::optional<DecisionRecord> stored = select_decision(id);
     return stored ? &decisions_.insert(key, std::move(*stored)) : nullptr;
   }
@@ -424,52 +565,90 @@ class TradeTracker final : public Plugin {
     host_.provide_route({.method = "GET",
                          .path = "/api/trades",
                          .query = "trade_tracker.trades",
-                         .summary = "Trades, latest first; filters: status, symbol; limit, cursor"},
+                         .summary = "Trades, latest first; filters: status, symbol, side, regime, "
+                                    "model, result, decision_id, correlation_id, from, to; sort, "
+                                    "limit, offset, cursor"},
                         [this](std::string_view request) { return answer_trades(request); });
     host_.provide_route({.method = "GET",
                          .path = "/api/trades/{trade_id}",
                          .query = "trade_tracker.trade",
-                         .summary = "One trade with its decision"},
+                         .summary = "One trade: decision, models, path, orders and fills"},
                         [this](std::string_view request) { return answer_trade(request); });
     host_.provide_route({.method = "GET",
                          .path = "/api/performance",
                          .query = "trade_tracker.performance",
-                         .summary = "Trading figures over the whole history; points: of the curve"},
+                         .summary = "Trading figures over all trades or those of a period; from, "
+                                    "to, symbol, side, regime; points: of the curve"},
                         [this](std::string_view request) { return answer_performance(request); });
     host_.provide_query("trade_tracker.summary", "Figures of the whole history",
                         [this](std::string_view) { return answer_summary(); });
   }
 
-  struct TradeFilter {
-    std::string status;
-    std::string symbol;
-    std::uint64_t before = 0;  // first_sequence below it; 0: from the latest
-    bool accepts(const TradeRecord& trade) const {
-      return (status.empty() || trade.status == status) &&
-             (symbol.empty() || trade.symbol == symbol) && (before == 0 || trade.sequence < before);
-    }
-  };
-
   std::string answer_trades(std::string_view text) {
     const Json request = parse_json(text, "request");
     const auto limit = static_cast<std::size_t>(request_integer(request, "limit", 100, 1, 1000));
-    TradeFilter filter;
-    filter.status = normalise_status(request_text(request, "status"));
-    filter.symbol = request_text(request, "symbol");
-    filter.before = static_cast<std::uint64_t>(request_integer(request, "cursor", 0, 0, INT64_MAX));
-    std::vector<TradeRecord> found = trades_in_memory(filter, limit + 1);
-    // What is in memory is newer than its row; the table is asked only for what is not.
-    if (trades_.size() < trade_ids_.size()) add_stored_trades(filter, limit + 1, found);
-    std::sort(found.begin(), found.end(), [](const TradeRecord& a, const TradeRecord& b) {
-      return std::tie(b.sequence, a.trade_id) < std::tie(a.sequence, b.trade_id);
-    });
+    const auto offset =
+        static_cast<std::size_t>(request_integer(request, "offset", 0, 0, 1'000'000'000));
+    const TradeFilter filter(request);
+    const TradeOrder order(request);
+    Json over{{"trades", trade_ids_.size()},
+              {"from", time_or_null(filter.period.from_ns)},
+              {"to", time_or_null(filter.period.to_ns)}};
+    std::vector<TradeRecord> found;
+    const bool is_paged = filter.is_plain() && order.is_default() && offset == 0;
+    if (is_paged) {
+      found = trades_in_memory(filter, limit + 1);
+      // What is in memory is newer than its row; the table is asked only for what is not.
+      if (trades_.size() < trade_ids_.size()) add_stored_trades(filter, limit + 1, found);
+    } else {
+      const std::int64_t from_ns = filter.period.from_ns.value_or(INT64_MIN);
+      const bool is_whole = visit_trades(from_ns, [&](std::uint64_t, const TradeRecord& trade) {
+        if (filter.accepts(trade)) found.push_back(trade);
+      });
+      require_whole(is_whole);
+      over["matching"] = found.size();
+    }
+    std::sort(found.begin(), found.end(), order);
+    found.erase(found.begin(),
+                found.begin() + static_cast<std::ptrdiff_t>(std::min(offset, found.size())));
     const bool has_more = found.size() > limit;
     if (has_more) found.resize(limit);
     Json list = Json::array();
     for (const TradeRecord& trade : found) list.push_back(trade_json(trade));
-    return dump({{"over", {{"trades", trade_ids_.size()}}},
-                 {"next_cursor", has_more ? Json(std::to_string(found.back().sequence)) : Json()},
+    const bool has_cursor = has_more && order.is_default();
+    return dump({{"over", std::move(over)},
+                 {"next_cursor", has_cursor ? Json(std::to_string(found.back().sequence)) : Json()},
+                 {"next_offset", has_more ? Json(offset + limit) : Json()},
                  {"trades", std::move(list)}});
+  }
+
+  // Calls `visit(key, trade)` for each trade that ended at or after `from_ns` or has not ended,
+  // from memory or its row, in no certain order. False if the bound of one question was met.
+  template <typename Visit>
+  bool visit_trades(std::int64_t from_ns, Visit&& visit) {
+    std::size_t count = 0;
+    trades_.for_each([&](const TradeRecord& trade) {
+      if (end_of(trade) < from_ns || ++count > settings_.max_trades_scanned) return;
+      visit(hash64(trade.trade_id), trade);
+    });
+    if (trades_.size() < trade_ids_.size()) {
+      host_.select("SELECT " + std::string(kTradeColumns) + " FROM trades WHERE end_ns >= ?",
+                   {Cell::integer_value(from_ns)}, [&](std::span<const ephor_cell> cells) {
+                     TradeRecord trade = trade_of(cells);
+                     const std::uint64_t key = hash64(trade.trade_id);
+                     if (trades_.find(key) != nullptr) return;
+                     if (++count > settings_.max_trades_scanned) return;
+                     visit(key, trade);
+                   });
+    }
+    return count <= settings_.max_trades_scanned;
+  }
+  void require_whole(bool is_whole) const {
+    if (is_whole) return;
+    throw Error(EPHOR_INVALID,
+                "from: found more than " + std::to_string(settings_.max_trades_scanned) +
+                    " trades to go through (max_trades_scanned), expected a shorter period",
+                "/from");
   }
 
   std::vector<TradeRecord> trades_in_memory(const TradeFilter& filter, std::size_t limit) const {
@@ -518,30 +697,128 @@ class TradeTracker final : public Plugin {
     if (!trade) trade = select_trade(id);
     if (!trade) throw Error(EPHOR_NOT_FOUND, "no trade \"" + id + "\"", "/trade_id");
     Json out = trade_json(*trade);
-    out["decision"] = decision_of_trade(*trade);
+    out["decision"] = nullptr;
+    out["models"] = Json::array();
+    if (const auto decision = decision_of_trade(*trade)) {
+      out["decision"] = decision_json(*decision);
+      out["models"] = models_json(*trade, *decision);
+      if (trade->trace_id.empty()) out["trace_id"] = text_or_null(decision->trace_id);
+      if (trade->correlation_id.empty()) {
+        out["correlation_id"] = text_or_null(decision->correlation_id);
+      }
+    }
+    out["executions"] = executions_json(*trade);
     return dump(out);
   }
 
-  Json decision_of_trade(const TradeRecord& trade) {
-    if (trade.decision_id.empty()) return nullptr;
-    if (const DecisionRecord* known = decisions_.find(hash64(trade.decision_id))) {
-      return decision_json(*known);
-    }
-    const auto stored = select_decision(trade.decision_id);
-    return stored ? decision_json(*stored) : Json();
+  std::optional<DecisionRecord> decision_of_trade(const TradeRecord& trade) {
+    if (trade.decision_id.empty()) return std::nullopt;
+    if (const DecisionRecord* known = decisions_.find(hash64(trade.decision_id))) return *known;
+    return select_decision(trade.decision_id);
   }
 
-  std::string answer_performance(std::string_view text) const {
+  // Orders and fills of a trade as the journal has them.
+  Json executions_json(const TradeRecord& trade) const {
+    ExecutionStory story;
+    std::set<std::uint64_t> known;
+    for (const std::string& id : {trade.execution_id, trade.order_id}) {
+      if (id.empty()) continue;
+      host_.find_events(id, [&](const Event& event) {
+        const bool is_wanted = event.topic == order_topic_ || event.topic == fill_topic_;
+        if (!is_wanted || known.size() >= kExecutionEventsMax) return;
+        if (!known.insert(event.sequence).second) return;
+        const Json record =
+            event.encoding == EPHOR_ENCODING_JSON
+                ? Json::parse(event.record, event.record + event.record_length, nullptr, false)
+                : Json::parse(host_.render_json(event), nullptr, false);
+        if (record.is_object()) {
+          story.add(event.topic == fill_topic_, event.sequence, event.time_ns, record);
+        }
+      });
+    }
+    return story.json();
+  }
+
+  std::string answer_performance(std::string_view text) {
     const Json request = parse_json(text, "request");
     const auto points = static_cast<std::size_t>(request_integer(request, "points", 200, 2, 5000));
-    Json out = performance_json(performance_, points);
+    const Period period = request_period(request);
+    const std::string symbol = request_text(request, "symbol");
+    const std::string side = normalise_side(request_text(request, "side"));
+    const std::string regime = request_text(request, "regime");
+    const bool is_part = !symbol.empty() || !side.empty() || !regime.empty();
+    const bool is_all = !is_part && !period.from_ns && !period.to_ns;
+
+    Performance of_period(settings_.max_groups, settings_.max_curve_points);
+    Analyst analyst(period, latest_ns_, settings_.max_groups);
+    ExactSum pnl_from;  // of all closes from the period's begin on
+    const std::int64_t from_ns = period.from_ns.value_or(INT64_MIN);
+    const bool is_whole = visit_trades(from_ns, [&](std::uint64_t key, const TradeRecord& trade) {
+      if (const auto pnl = realised_pnl(trade); pnl && trade.close_ns) pnl_from.add(*pnl);
+      const bool is_wanted = (symbol.empty() || trade.symbol == symbol) &&
+                             (side.empty() || trade.side == side) &&
+                             (regime.empty() || trade.known_regime() == regime);
+      const bool is_later = period.to_ns && trade.open_ns && *trade.open_ns >= *period.to_ns;
+      if (!is_wanted || is_later) return;
+      const TradeRecord stood = period.to_ns ? as_of(trade, *period.to_ns) : trade;
+      if (!is_all) of_period.add(key, stood);
+      analyst.add(key, stood);
+    });
+    if (!is_all) require_whole(is_whole);
+    Json out = performance_json(is_all ? performance_ : of_period, points);
+    EquityBase base = equity_base(period);
+    if (base.equity_first && period.from_ns) {
+      ExactSum before = performance_.all().pnl;
+      before.add(-pnl_from.value());
+      *base.equity_first += before.value();
+    }
+    if (is_whole) {
+      add_analysis(out, analyst.finish(), base, settings_.periods_per_year, is_part);
+    } else {
+      out["reasons"]["analysis"] = "more trades than max_trades_scanned: ask for a period";
+    }
+    out["over"] = {{"from", time_or_null(period.from_ns)},
+                   {"to", time_or_null(period.to_ns)},
+                   {"known_to", latest_ns_ == 0 ? Json() : Json(format_time(latest_ns_))},
+                   {"symbol", text_or_null(symbol)},
+                   {"side", text_or_null(side)},
+                   {"regime", text_or_null(regime)}};
     out["decisions"] = decision_ids_.size();
     out["orders"] = orders_;
     out["fills"] = fills_;
     out["fill_fees"] = fills_ == 0 ? Json() : Json(fill_fees_.value());
     out["trades_waiting_for_a_join"] = joins_.waiting_count();
     out["unreadable"] = unreadable_;
+    out["decision_paths_too_long"] = paths_too_long_;
     return dump(out);
+  }
+
+  // What is known of the account's equity, and as what it is told.
+  EquityBase equity_base(const Period& period) const {
+    EquityBase base;
+    base.period = period;
+    base.known_to_ns = latest_ns_;
+    if (equity_.is_ambiguous()) {
+      base.reason = "several accounts tell an equity: they are not added up";
+    } else if (const auto first = equity_.first()) {
+      base.source = "ephor.metric " + settings_.equity_metric;
+      // Before the first trade as a rule; a trade closed before it is in the value already.
+      base.equity_first = first->value - pnl_before(first->time_ns);
+      base.days = &equity_;
+    } else if (settings_.initial_equity) {
+      base.source = "initial_equity";
+      base.equity_first = *settings_.initial_equity;
+    } else {
+      base.reason = settings_.equity_metric.empty()
+                        ? "no initial_equity is configured"
+                        : "no metric " + settings_.equity_metric +
+                              " has come and no initial_equity is configured";
+    }
+    return base;
+  }
+
+  double pnl_before(std::int64_t time_ns) const {
+    return performance_.curve().before(time_ns).value_or(0.0);
   }
 
   std::string answer_summary() const {
@@ -551,7 +828,7 @@ class TradeTracker final : public Plugin {
                  {"trades_closed", all.closed},
                  {"trades_won", all.won},
                  {"pnl", all.closed_with_pnl() == 0 ? Json() : Json(all.pnl.value())},
-                 {"findings", Json::array()}});
+                 {"findings", drawdown_.findings().list()}});
   }
 
   Host host_;
@@ -561,8 +838,13 @@ class TradeTracker final : public Plugin {
   Ledger<DecisionRecord> decisions_;
   IdSet trade_ids_;
   IdSet decision_ids_;
+  IdSet decision_stub_ids_;
   JoinTable joins_;
   Performance performance_;
+  EquityDays equity_;
+  DrawdownWatch drawdown_;
+  std::int64_t latest_ns_ = 0;  // greatest event time
+  std::uint64_t paths_too_long_ = 0;
   ExactSum fill_fees_;
   std::uint64_t orders_ = 0;
   std::uint64_t fills_ = 0;
@@ -573,6 +855,9 @@ class TradeTracker final : public Plugin {
   std::uint16_t order_topic_ = 0;
   std::uint16_t fill_topic_ = 0;
   std::uint16_t outcome_topic_ = 0;
+  std::uint16_t path_topic_ = 0;
+  std::uint16_t metric_topic_ = 0;
+  std::string quoted_metric_;
   Series trades_gauge_;
   Series closed_gauge_;
   Series pnl_gauge_;

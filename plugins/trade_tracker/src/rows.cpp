@@ -12,6 +12,7 @@ Cell cell(const std::string& text) { return text.empty() ? Cell::null() : Cell::
 Cell cell(const std::optional<double>& number) {
   return number ? Cell::real_value(*number) : Cell::null();
 }
+Cell json_cell(const std::string& text) { return text.empty() ? Cell::null() : Cell::json(text); }
 std::string time_text(const std::optional<std::int64_t>& ns) {
   return ns ? format_time(*ns) : std::string();
 }
@@ -77,8 +78,13 @@ const std::string_view kTablesJson = R"({"version": 1, "tables": [
     {"name": "trade_regime", "type": "text"},
     {"name": "decision_regime", "type": "text"},
     {"name": "updated_time", "type": "text"},
-    {"name": "first_sequence", "type": "integer"}],
-   "indices": [["first_sequence"], ["decision_id"], ["correlation_id"], ["symbol"]]},
+    {"name": "first_sequence", "type": "integer"},
+    {"name": "trace_id", "type": "text"},
+    {"name": "model_votes", "type": "text"},
+    {"name": "max_adverse_excursion", "type": "real"},
+    {"name": "max_favorable_excursion", "type": "real"},
+    {"name": "end_ns", "type": "integer"}],
+   "indices": [["first_sequence"], ["decision_id"], ["correlation_id"], ["symbol"], ["end_ns"]]},
   {"name": "trade_decisions", "key": ["decision_id"], "columns": [
     {"name": "decision_id", "type": "text"},
     {"name": "ensemble_id", "type": "text"},
@@ -88,7 +94,15 @@ const std::string_view kTablesJson = R"({"version": 1, "tables": [
     {"name": "correlation_id", "type": "text"},
     {"name": "actual", "type": "text"},
     {"name": "realised_return", "type": "real"},
-    {"name": "decision_time", "type": "text"}]},
+    {"name": "decision_time", "type": "text"},
+    {"name": "trace_id", "type": "text"},
+    {"name": "meta_prediction", "type": "text"},
+    {"name": "confidence", "type": "real"},
+    {"name": "meta_confidence", "type": "real"},
+    {"name": "consensus_level", "type": "real"},
+    {"name": "disagreement_score", "type": "real"},
+    {"name": "members", "type": "json"},
+    {"name": "path", "type": "json"}]},
   {"name": "trade_tracker_ids", "key": ["kind", "chunk"], "columns": [
     {"name": "kind", "type": "integer"},
     {"name": "chunk", "type": "integer"},
@@ -98,11 +112,13 @@ const std::string_view kTradeColumns =
     "trade_id, decision_id, execution_id, order_id, correlation_id, symbol, side, status, "
     "quantity, "
     "price, close_price, open_time, close_time, reported_pnl, fees, slippage, stop_loss, "
-    "take_profit, close_reason, trade_regime, decision_regime, updated_time, first_sequence";
+    "take_profit, close_reason, trade_regime, decision_regime, updated_time, first_sequence, "
+    "trace_id, model_votes, max_adverse_excursion, max_favorable_excursion";
 
 const std::string_view kDecisionColumns =
     "decision_id, ensemble_id, symbol, regime, final_decision, correlation_id, actual, "
-    "realised_return, decision_time";
+    "realised_return, decision_time, trace_id, meta_prediction, confidence, meta_confidence, "
+    "consensus_level, disagreement_score, members, path";
 
 void upsert(const Rows& rows, const TradeRecord& trade) {
   const std::string open_time = time_text(trade.open_ns);
@@ -134,15 +150,24 @@ void upsert(const Rows& rows, const TradeRecord& trade) {
                          cell(trade.regime),
                          cell(trade.decision_regime),
                          cell(updated_time),
-                         Cell::integer_value(static_cast<std::int64_t>(trade.sequence))});
+                         Cell::integer_value(static_cast<std::int64_t>(trade.sequence)),
+                         cell(trade.trace_id),
+                         cell(trade.model_votes),
+                         cell(trade.max_adverse_excursion),
+                         cell(trade.max_favorable_excursion),
+                         Cell::integer_value(end_of(trade))});
 }
 
 void upsert(const Rows& rows, const DecisionRecord& decision) {
   const std::string time = format_time(decision.time_ns);
-  rows.upsert("trade_decisions",
-              {cell(decision.decision_id), cell(decision.ensemble_id), cell(decision.symbol),
-               cell(decision.regime), cell(decision.final_decision), cell(decision.correlation_id),
-               cell(decision.actual), cell(decision.realised_return), cell(time)});
+  rows.upsert(
+      "trade_decisions",
+      {cell(decision.decision_id), cell(decision.ensemble_id), cell(decision.symbol),
+       cell(decision.regime), cell(decision.final_decision), cell(decision.correlation_id),
+       cell(decision.actual), cell(decision.realised_return), cell(time), cell(decision.trace_id),
+       cell(decision.meta_prediction), cell(decision.confidence), cell(decision.meta_confidence),
+       cell(decision.consensus_level), cell(decision.disagreement_score),
+       json_cell(decision.members_json), json_cell(decision.path_json)});
 }
 
 TradeRecord trade_of(std::span<const ephor_cell> cells) {
@@ -169,6 +194,10 @@ TradeRecord trade_of(std::span<const ephor_cell> cells) {
   trade.decision_regime = row.text();
   trade.updated_ns = row.time_ns().value_or(0);
   trade.sequence = static_cast<std::uint64_t>(row.integer());
+  trade.trace_id = row.text();
+  trade.model_votes = row.text();
+  trade.max_adverse_excursion = row.number();
+  trade.max_favorable_excursion = row.number();
   return trade;
 }
 
@@ -183,6 +212,14 @@ DecisionRecord decision_of(std::span<const ephor_cell> cells) {
   }
   decision.realised_return = row.number();
   decision.time_ns = row.time_ns().value_or(0);
+  decision.trace_id = row.text();
+  decision.meta_prediction = row.text();
+  decision.confidence = row.number();
+  decision.meta_confidence = row.number();
+  decision.consensus_level = row.number();
+  decision.disagreement_score = row.number();
+  decision.members_json = row.text();
+  decision.path_json = row.text();
   return decision;
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <tuple>
 
 #include "vocabulary.hpp"
@@ -33,14 +34,16 @@ void merge(TradeRecord& trade, const TradeRecord& news) {
   };
   for (const auto field :
        {&TradeRecord::decision_id, &TradeRecord::execution_id, &TradeRecord::order_id,
-        &TradeRecord::correlation_id, &TradeRecord::symbol, &TradeRecord::side,
-        &TradeRecord::status, &TradeRecord::close_reason, &TradeRecord::regime,
-        &TradeRecord::decision_regime}) {
+        &TradeRecord::correlation_id, &TradeRecord::trace_id, &TradeRecord::symbol,
+        &TradeRecord::side, &TradeRecord::status, &TradeRecord::close_reason, &TradeRecord::regime,
+        &TradeRecord::decision_regime, &TradeRecord::model_votes}) {
     take_text(field);
   }
-  for (const auto field : {&TradeRecord::quantity, &TradeRecord::price, &TradeRecord::close_price,
-                           &TradeRecord::pnl, &TradeRecord::fees, &TradeRecord::slippage,
-                           &TradeRecord::stop_loss, &TradeRecord::take_profit}) {
+  for (const auto field :
+       {&TradeRecord::quantity, &TradeRecord::price, &TradeRecord::close_price, &TradeRecord::pnl,
+        &TradeRecord::fees, &TradeRecord::slippage, &TradeRecord::stop_loss,
+        &TradeRecord::take_profit, &TradeRecord::max_adverse_excursion,
+        &TradeRecord::max_favorable_excursion}) {
     take_number(field);
   }
   take(trade.open_ns, news.open_ns, is_believed);
@@ -59,6 +62,34 @@ std::optional<double> realised_pnl(const TradeRecord& trade) {
   const double pnl = (is_long ? move : -move) - trade.fees.value_or(0.0);
   if (!(std::abs(pnl) <= kAmountMax)) return std::nullopt;
   return pnl;
+}
+
+std::optional<double> r_multiple(const TradeRecord& trade) {
+  const std::optional<double> pnl = realised_pnl(trade);
+  if (!pnl || !trade.price || !trade.stop_loss || !trade.quantity) return std::nullopt;
+  const double risk = std::abs((*trade.price - *trade.stop_loss) * *trade.quantity);
+  if (!(risk > 0.0) || !std::isfinite(*pnl / risk)) return std::nullopt;
+  return *pnl / risk;
+}
+
+TradeRecord as_of(TradeRecord trade, std::int64_t time_ns) {
+  if (stage_of(trade.status) < 2 || !trade.close_ns || *trade.close_ns < time_ns) return trade;
+  trade.status = "open";
+  trade.close_reason.clear();
+  trade.close_ns.reset();
+  for (const auto field :
+       {&TradeRecord::close_price, &TradeRecord::pnl, &TradeRecord::fees, &TradeRecord::slippage,
+        &TradeRecord::max_adverse_excursion, &TradeRecord::max_favorable_excursion}) {
+    (trade.*field).reset();
+  }
+  return trade;
+}
+
+std::int64_t end_of(const TradeRecord& trade) {
+  if (stage_of(trade.status) < 2 || !trade.close_ns) {
+    return std::numeric_limits<std::int64_t>::max();
+  }
+  return *trade.close_ns;
 }
 
 }  // namespace ephor::trade_tracker

@@ -223,7 +223,8 @@ TEST_CASE("performance: figures by hand", "[unit][trading]") {
   REQUIRE(all.closed_without_pnl == 1);
   REQUIRE(all.won == 2);
   REQUIRE(all.lost == 1);
-  REQUIRE(win_rate(all) == 0.5);
+  REQUIRE(win_rate(all) == Approx(2.0 / 3.0));  // the even one stands apart
+  REQUIRE(all.even() == 1);
   REQUIRE(profit_factor(all) == 3.0);
   REQUIRE(expectancy(all) == 2.0);
   REQUIRE(all.pnl.value() == 8.0);

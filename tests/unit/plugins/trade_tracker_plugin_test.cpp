@@ -260,7 +260,7 @@ TEST_CASE("trade_tracker: an unreadable state is refused, never fatal", "[unit][
   for (int i = 0; i < 40; ++i) {
     std::string damaged = state;
     damaged.resize(random() % damaged.size());
-    tracker.host.set_saved_state(1, damaged);
+    tracker.host.set_saved_state(2, damaged);
     REQUIRE_FALSE(tracker.host.crash());
   }
   REQUIRE(all_answers(tracker) == expected);
