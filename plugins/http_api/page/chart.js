@@ -39,6 +39,14 @@ function timeLabel(at, step) {
   return step >= 86400000 ? text.slice(5, 10) : text.slice(11, 16);
 }
 
+// A share from 0 to 1 as a bar of 60 px.
+export function bar(share) {
+  const svg = shape('svg', {width: 60, height: 8, viewBox: '0 0 60 8', class: 'bar', 'aria-hidden': 'true'});
+  svg.append(shape('rect', {x: 0, y: 2, width: 60, height: 4, rx: 2, class: 'track'}),
+    shape('rect', {x: 0, y: 2, width: Math.max(1, 60 * share), height: 4, rx: 2, class: 'fill'}));
+  return svg;
+}
+
 // Findings as bars in one lane each; at most three lanes.
 function drawFindings(svg, findings, x, from, to, bottom) {
   const ends = [];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Each section draws the answer of one route: draw(data, body, over, all). `all` holds the latest
 // answers of the other sections by id.
-import {equityChart} from '/chart.js';
+import {bar, equityChart} from '/chart.js';
 import {NONE, amount, clock, count, element, figure, fixed, has, interval, minute, money,
   percent, table, time, tone, words} from '/format.js';
 
@@ -10,8 +10,10 @@ const CHART_HEIGHT = 300;
 function empty(body, text) { body.replaceChildren(element('p', text, 'none')); }
 
 function drawTrading(data, body, over, all) {
-  const points = (data.equity_curve || []).map((one) => ({time: Date.parse(one.time), value: one.equity ?? one.pnl}));
-  const start = has(data.initial_equity) && points.length && has(data.equity_curve[0].equity) ? data.initial_equity : 0;
+  const curve = data.equity_curve || [];
+  const isWhole = curve.length > 0 && curve.every((one) => has(one.equity));  // else only the P&L is known
+  const points = curve.map((one) => ({time: Date.parse(one.time), value: isWhole ? one.equity : one.pnl}));
+  const start = isWhole ? (data.equity || {}).realised_first ?? points[0].value : 0;
   over.textContent = has(data.closed) ? `realised, over ${count(data.closed)} closed trades; below it the fall from the highest` : '';
   const findings = ((all.findings || {}).alerts || []).map((one) => ({...one, detected: one.opened_at, closed: one.resolved_at,
     state: one.state === 'resolved' ? 'closed' : 'open'}));
@@ -64,18 +66,19 @@ function drawModels(data, body, over, all) {
     ['outcomes', (r) => count(r.outcomes_joined), 'number'], ['accuracy', (r) => percent(r.accuracy), 'number'],
     ['interval', (r) => interval(r.accuracy_low_95, r.accuracy_high_95), 'number'],
     [`last ${count(recent(rows[0]).outcomes_max)}`, (r) => percent(recent(r).accuracy), 'number'],
-    ['F1', (r) => fixed(r.f1 ?? r.f1_macro, 3), 'number'],
-    ['Brier', (r) => fixed(r.brier_score, 3), 'number'], ['calibration error', (r) => fixed(r.ece, 3), 'number'],
+    ['F1', (r) => fixed(r.f1_macro, 3), 'number'],
+    ['Brier', (r) => fixed(r.brier_score, 3), 'number'], ['calibration error', (r) => fixed(r.expected_calibration_error, 3), 'number'],
     ['state', (r) => modelState(r.model_id, all)]]));
 }
 
 function drawDrift(data, body, over) {
   const rows = [...(data.features || [])].sort((a, b) => (b.psi ?? -1) - (a.psi ?? -1));
-  over.textContent = has(data.drift_threshold) ? `features, current against reference; limit ${fixed(data.drift_threshold, 2)}` : 'features, current against reference';
+  over.textContent = 'features, the latest values against their reference';
   if (!rows.length) return empty(body, 'No features seen yet.');
   body.replaceChildren(table(rows.slice(0, 100), [
-    ['feature', (r) => r.feature, 'id'], ['PSI', (r) => fixed(r.psi, 3), 'number'], ['KS', (r) => fixed(r.ks, 3), 'number'],
-    ['missing', (r) => percent(r.missing_rate, 1), 'number'], ['state', (r) => r.is_drifting ? element('span', 'drifting', 'mark-warning') : '\u2013']]));
+    ['feature', (r) => r.feature, 'id'], ['PSI', (r) => fixed(r.psi, 3), 'number'], ['KS', (r) => fixed(r.ks_statistic, 3), 'number'],
+    ['values', (r) => count(r.count), 'number'],
+    ['state', (r) => (r.open_findings || []).length ? element('span', r.open_findings.map((one) => words(one.kind ?? one)).join(', '), 'mark-warning') : 'quiet']]));
 }
 
 function drawPerformance(data, body, over) {
@@ -99,8 +102,8 @@ function drawTraces(data, body, over) {
     ['start', (r) => time(r.start).slice(11), 'number'], ['root', (r) => `${r.root_component || '\u2013'} ${r.root_operation || ''}`],
     ['spans', (r) => count(r.span_count), 'number'], ['errors', (r) => r.error_count ? element('span', count(r.error_count), 'mark-critical') : '0', 'number'],
     ['ms', (r) => fixed(r.duration_ms, 1), 'number'],
-    ['', (r) => { const bar = element('meter'); bar.max = longest || 1; bar.value = r.duration_ms || 0; bar.setAttribute('aria-hidden', 'true'); return bar; }],
-    ['correlation', (r) => r.correlation_id, 'id']]));
+    ['', (r) => bar((r.duration_ms || 0) / (longest || 1))],
+    ['correlation', (r) => r.correlation_id, 'id cut']]));
 }
 
 function drawTrades(data, body, over) {
@@ -127,17 +130,18 @@ function drawErrors(data, body, over) {
 // One row per member: how often it is right, its weight as sent and as learnt here.
 function drawEnsembles(data, body, over) {
   const ensembles = data.ensembles || [];
-  over.textContent = ensembles.length ? ensembles.map((one) => `${one.ensemble_id}: ${count(one.decisions)} decisions`).join(', ') : '';
+  const right = (one, who) => percent(((one.accuracy || {})[who] || {}).accuracy);
+  over.textContent = ensembles.map((one) => `${one.ensemble_id}: ${count(one.decisions)} decisions, ${right(one, 'final_decision')} right, weighted vote ${right(one, 'weighted_vote')}, learnt ${right(one, 'learned_vote')}`).join('; ');
   if (!ensembles.length) return empty(body, 'No ensemble decisions yet.');
   body.replaceChildren();
   for (const ensemble of ensembles.slice(0, 5)) {
-    const members = Array.isArray(ensemble.members) ? ensemble.members
-      : Object.entries(ensemble.members || {}).map(([model_id, one]) => ({model_id, ...one}));
-    body.append(table(members, [
+    body.append(table(ensemble.members || [], [
       ['member of ' + ensemble.ensemble_id, (r) => r.model_id, 'id'],
-      ['accuracy', (r) => percent(r.accuracy ?? (r.overall || {}).accuracy), 'number'],
-      ['weight', (r) => percent(r.weight ?? r.client_weight), 'number'],
-      ['learnt weight', (r) => percent(r.online_weight ?? r.learned_weight), 'number']]));
+      ['accuracy', (r) => percent(r.accuracy), 'number'],
+      ['recent', (r) => percent((r.window || {}).accuracy), 'number'],
+      ['weight sent', (r) => percent(r.weight_sent), 'number'],
+      ['weight learnt', (r) => percent(r.weight_learned), 'number'],
+      ['without it', (r) => has((r.contribution || {}).gain) ? fixed(-100 * r.contribution.gain, 2) + '\u2009pp' : NONE, 'number']]));
   }
 }
 
@@ -159,7 +163,7 @@ export function headline(all) {
     figure('P&L', trading ? money(trading.pnl) : NONE, trading ? `${count(trading.closed)} of ${count(trading.trades)} trades closed` : '', trading ? tone(trading.pnl) : ''),
     figure('Win rate', trading ? percent(trading.win_rate) : NONE, trading && has(trading.won) ? `${count(trading.won)} won, ${count(trading.lost)} lost` : ''),
     figure('Profit factor', trading ? fixed(trading.profit_factor, 2) : NONE, trading ? `${money(trading.expectancy)} per trade` : ''),
-    figure('Max drawdown', fall ? money(-fall.amount) : NONE, fall ? `until ${minute(fall.trough)} UTC` : ''),
+    figure('Max drawdown', fall ? money(-fall.amount) : NONE, fall ? `${has(fall.fraction) ? percent(fall.fraction) + ', ' : ''}until ${minute(fall.trough)} UTC` : ''),
     figure('Predictions', count(sum('predictions')), models ? `${count(sum('outcomes_joined'))} with outcome` : ''),
     figure('Spans', count(performance && performance.count), performance ? `errors ${percent(performance.error_rate, 2)}` : ''),
     figure('Latency p95', performance && has(performance.p95_ms) ? fixed(performance.p95_ms, 1) + '\u2009ms' : NONE, 'all operations'),
@@ -171,7 +175,7 @@ export const SECTIONS = [
   {id: 'findings', path: '/api/alerts?state=all&limit=100', draw: drawFindings},
   {id: 'trading', path: '/api/performance', draw: drawTrading},
   {id: 'models', path: '/api/ml/models', draw: drawModels},
-  {id: 'drift', path: '/api/ml/features', draw: drawDrift},
+  {id: 'drift', path: '/api/ml/drift', draw: drawDrift},
   {id: 'performance', path: '/api/tracing/performance', draw: drawPerformance},
   {id: 'traces', path: '/api/tracing/traces?limit=15', draw: drawTraces},
   {id: 'trades', path: '/api/trades?limit=15', draw: drawTrades},

@@ -317,8 +317,10 @@ Answer Api::health(std::string_view member) {
   error.struct_size = sizeof error;
   const ephor_status status = table->snapshot(table->context, &out, &error);
   if (status != EPHOR_OK) return failure_answer(status, error.message);
-  const Json snapshot = Json::parse(answer.body, nullptr, false);
+  Json snapshot = Json::parse(answer.body, nullptr, false);
   const bool is_good = snapshot.is_object() && snapshot.value(std::string(member), false);
+  // These routes are open to everyone; where the data lies is nobody's business.
+  if (snapshot.is_object() && snapshot.erase("data_dir") > 0) answer.body = dump(snapshot);
   answer.status = is_good ? 200 : 503;
   if (!is_good) answer.headers.emplace_back("Retry-After", "1");
   return answer;
@@ -413,7 +415,11 @@ void Api::finish(const HTTPRequest& request, Answer& answer) {
     return entry.first == "Content-Security-Policy";
   });
   if (!has_policy) {
-    headers.emplace_back("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
+    // A plugin's page (a report) may bring its own style, and nothing that runs or loads.
+    const bool is_page = answer.content_type.starts_with("text/html");
+    headers.emplace_back("Content-Security-Policy",
+                         std::string("default-src 'none'; frame-ancestors 'none'") +
+                             (is_page ? "; style-src 'unsafe-inline'; img-src data:" : ""));
     headers.emplace_back("Cache-Control", "no-store");
   }
   if (answer.body.size() > kCompressMin && is_compressible(answer.content_type)) {

@@ -382,6 +382,8 @@ TEST_CASE("http_api: health, metrics, openapi, routes, page", "[integration][htt
   fixture.host.set_health_snapshot(R"({"ready":false,"live":true,"instances":[],"log_time":null})");
   CHECK(client.get("/health/live").status == 200);
   CHECK(client.get("/health/ready").status == 503);
+  fixture.host.set_health_snapshot(R"({"ready":true,"live":true,"data_dir":"/home/me/data"})");
+  CHECK(client.get("/health/ready").body == R"({"live":true,"ready":true})");
   const Reply metrics = client.get("/metrics");
   CHECK(metrics.headers.at("content-type") == "text/plain; version=0.0.4; charset=utf-8");
   CHECK(metrics.body.find("ephor_http_requests_total") != std::string::npos);
@@ -390,14 +392,30 @@ TEST_CASE("http_api: health, metrics, openapi, routes, page", "[integration][htt
   const Json document = Json::parse(client.get("/openapi.json").body);
   CHECK(document["paths"].contains("/api/c/{id}"));
   CHECK(document["paths"].contains("/api/events"));
-  CHECK(Json::parse(client.get("/api").body)["routes"].size() == 11);
+  CHECK(Json::parse(client.get("/api").body)["routes"].size() == 15);
   const Reply page = client.get("/");
   CHECK(page.headers.at("content-type") == "text/html; charset=utf-8");
   CHECK(page.headers.at("content-security-policy").find("script-src 'self'") != std::string::npos);
   CHECK(page.body.find("<script src=\"/app.js\"") != std::string::npos);
   CHECK(page.body.find("http://") == std::string::npos);
-  CHECK(client.get("/app.js").body.find("new WebSocket") != std::string::npos);
+  CHECK(client.get("/live.js").body.find("new WebSocket") != std::string::npos);
+  for (const char* script : {"/app.js", "/chart.js", "/format.js", "/live.js", "/sections.js"}) {
+    CHECK(client.get(script).headers.at("content-type") == "text/javascript; charset=utf-8");
+  }
   CHECK(client.get("/app.css").headers.at("content-type") == "text/css; charset=utf-8");
+}
+
+TEST_CASE("http_api: a plugin's page may have a style of its own, and nothing else",
+          "[integration][http]") {
+  Fixture fixture;
+  fixture.host.answer_query("test.page", [](std::string_view) { return std::string("<p>hi"); });
+  fixture.host.add_route(
+      {"GET", "/api/page", "test.page", "read", "a page", "", "", "text/html; charset=utf-8"});
+  Client client(fixture.port);
+  CHECK(client.get("/api/page").headers.at("content-security-policy") ==
+        "default-src 'none'; frame-ancestors 'none'; style-src 'unsafe-inline'; img-src data:");
+  CHECK(client.get("/health/live").headers.at("content-security-policy") ==
+        "default-src 'none'; frame-ancestors 'none'");
 }
 
 TEST_CASE("http_api: other hosts and other sites are kept out", "[integration][http]") {
