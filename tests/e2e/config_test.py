@@ -130,23 +130,6 @@ class Shipped(TestCase):
                              cli("check", "--config", yaml.with_suffix(".json")).stdout.split(";")[1])
             self.assertEqual(parse_simple_yaml(yaml.read_text()), twin, yaml.name)
 
-    def test_the_users_block_works_as_it_stands(self):
-        block = """
-monitoring:
-  metrics_dashboard: {update_interval: 5, max_metric_history: 1000, enable_real_time_updates: true, enable_websocket_broadcast: true}
-  advanced_tracer: {enable_tracing: true, correlation_id_header: "X-Correlation-ID", trace_sampling_rate: 1.0, max_trace_history: 10000}
-  ml_monitor: {enable_online_learning: true, drift_detection_enabled: true, feature_importance_tracking: true, auto_retraining_enabled: true, drift_threshold: 0.1}
-  report_scheduler: {enable_automated_reports: true, default_schedule: "daily", email_distribution: true, report_formats: ["pdf", "html", "json"]}
-  tracking_system: {enable_correlation_tracking: true, enable_ensemble_tracking: true, enable_regime_tracking: true, enable_decision_path_tracking: true, max_tracking_history: 50000}
-"""
-        file = self.folder / "user.yaml"
-        file.write_text(CONFIG.read_text() + block)
-        cli("check", "--config", file)
-        # A section's key reaches its plugin: there a wrong value is an error.
-        file.write_text(CONFIG.read_text() + block.replace("trace_sampling_rate: 1.0", "trace_sampling_rate: 7"))
-        done = cli("check", "--config", file, code=2)
-        self.assertIn("trace_sampling_rate", done.stderr)
-
 
 def parse_simple_yaml(text):
     """The part of YAML that the shipped files use: nested block mappings, lists of `- {flow}`, flow

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import tempfile
 import threading
@@ -26,6 +27,9 @@ EPHOR = BUILD / "bin" / "ephor"
 PLUGINS = BUILD / "lib" / "ephor" / "plugins"
 CONFIG = ROOT / "config" / "ephor.yaml"
 SHARED = Path(os.environ.get("EPHOR_SHARED_DATA", ROOT.parent / "shared" / "data"))
+
+# The plugins whose `.summary` a replay's summary joins.
+ANALYSTS = ("tracer", "metrics", "ml_monitor", "ensemble_tracker", "trade_tracker", "alerter", "reporter")
 
 NDJSON = "application/x-ndjson"
 CLOUDEVENT = "application/cloudevents+json"
@@ -245,7 +249,8 @@ class Host:
 
     def wait_read(self, sequence):
         """Until every analytical plugin has read up to `sequence`."""
-        for path in ("/api/tracing/errors", "/api/ml/models", "/api/performance"):
+        for path in ("/api/tracing/errors", "/api/metrics/dashboard", "/api/ml/models", "/api/ml/ensembles",
+                     "/api/performance", "/api/alerts", "/api/reports/history"):
             self.get(path, after_sequence=sequence)
 
     def query(self, name, request=None):
@@ -282,16 +287,56 @@ class Host:
         return found
 
 
+class WebSocket:
+    """A client of /ws: RFC 6455 as far as a test needs it (text frames, masked, unfragmented)."""
+
+    def __init__(self, host, path="/ws"):
+        self.socket = socket.create_connection(host.address, timeout=PATIENCE_S)
+        self.stream = self.socket.makefile("rb")
+        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+                            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode())
+        self.status = int(self.stream.readline().split()[1])
+        while self.stream.readline().strip():
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stream.close()
+        self.socket.close()
+
+    def say(self, message):
+        payload = json.dumps(message).encode()
+        length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + struct.pack(">H", len(payload))
+        self.socket.sendall(b"\x81" + length + bytes(4) + payload)  # a mask of zeros masks nothing
+
+    def hear(self):
+        """The next message; pings between are answered by nothing, which the server tolerates."""
+        while True:
+            first, second = self.stream.read(2)
+            length = second & 0x7F
+            if length == 126:
+                length, = struct.unpack(">H", self.stream.read(2))
+            elif length == 127:
+                length, = struct.unpack(">Q", self.stream.read(8))
+            payload = self.stream.read(length)
+            if first & 0x0F == 1:
+                return json.loads(payload)
+
+
 def query(name, data_dir, request=None, config=CONFIG):
     arguments = ["query", name] + ([json.dumps(request)] if request is not None else [])
     return json.loads(cli(*arguments, "--config", config, "--data-dir", data_dir).stdout)
 
 
 def store_summary(data_dir, config=CONFIG):
+    """What the store says; not how much of it is held in memory just now."""
     out = {}
-    for name in ("tracer", "ml_monitor", "trade_tracker"):
+    for name in ANALYSTS:
         out.update(query(f"{name}.summary", data_dir, config=config))
-    return out
+    return {key: value for key, value in out.items() if not key.endswith("_in_memory")}
 
 
 # ---- the store, from the outside ------------------------------------------------------------------

@@ -122,8 +122,12 @@ class Session(TestCase):
 
     def test_a_restart_keeps_every_answer(self):
         data_dir = self.folder / "restarted"
-        paths = ["/api/tracing/performance", "/api/tracing/errors", "/api/ml/models", "/api/performance",
-                 "/api/trades?limit=1000"]
+        paths = ["/api/tracing/performance", "/api/tracing/errors", "/api/tracing/findings", "/api/ml/models",
+                 "/api/ml/models/xgb_flow", "/api/ml/drift", "/api/ml/features", "/api/ml/ensembles",
+                 "/api/ensembles/main", "/api/regimes", "/api/decisions?limit=100", "/api/performance",
+                 "/api/trades?limit=1000", "/api/alerts?state=all",
+                 "/api/metrics/history/portfolio.equity?resolution=3600",
+                 "/api/metrics/history/exchange.latency"]
         with Host(data_dir) as host:
             total = host.post_all(self.lines, connections=1)
             host.wait_read(total["last_sequence"])

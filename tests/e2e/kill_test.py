@@ -22,7 +22,7 @@ BATCH_LINES = 100
 # Checkpoints come so often that kills hit them too.
 SETTINGS = ("checkpoint.interval_s=0.1", "journal.durability=full")
 
-# Whole rows but for trades.first_sequence, which is a position in the journal.
+# Whole rows but for positions in the journal.
 CANONICAL = {
     "trades": "SELECT trade_id, decision_id, execution_id, order_id, correlation_id, symbol, side, status, "
               "quantity, price, close_price, open_time, close_time, pnl, reported_pnl, fees, slippage, "
@@ -31,6 +31,23 @@ CANONICAL = {
     "trade_decisions": "SELECT * FROM trade_decisions ORDER BY decision_id",
     "correlation_tracking": "SELECT * FROM correlation_tracking ORDER BY correlation_id",
     "model_behavior_tracking": "SELECT * FROM model_behavior_tracking ORDER BY id",
+    "metric_rollup": "SELECT * FROM metric_rollup ORDER BY name, labels_hash, resolution_s, bucket_start",
+    "ensemble_decisions": "SELECT decision_id, ensemble_id, timestamp, symbol, regime, final_decision, "
+                          "primary_prediction, meta_prediction, members, weights, path, outcome, correct "
+                          "FROM ensemble_decisions ORDER BY decision_id",
+    "ensemble_weights": "SELECT * FROM ensemble_weights ORDER BY ensemble_id, hour",
+    "regime_transitions": "SELECT symbol, time_ns, from_regime, to_regime, confidence, dwell_s, observations, "
+                          "flicker FROM regime_transitions ORDER BY symbol, time_ns, to_regime",
+    "alerts": "SELECT kind, target, severity, state, opened_at, resolved_at, summary FROM alerts "
+              "ORDER BY kind, target, opened_at",
+}
+# What does not depend on the order in which batches arrive, but for the last digit of a sum.
+ORDER_FREE = {
+    "trades": CANONICAL["trades"].replace("decision_regime, ", ""),
+    "trade_decisions": CANONICAL["trade_decisions"],
+    "correlation_tracking": CANONICAL["correlation_tracking"],
+    "metric_rollup": CANONICAL["metric_rollup"].replace(
+        "*", "name, labels, resolution_s, bucket_start, count, round(sum, 6), min, max, first, last, unit"),
 }
 
 
@@ -147,7 +164,7 @@ class Kill(TestCase):
     def check_journal(self, host):
         """Each event once, none missing."""
         found = Counter((event["source"], event["id"]) for _, event in host.tap()
-                        if event["type"] not in ("ephor.tick", "ephor.flush", "ephor.plugin"))
+                        if event["source"] != "ephor" and not event["source"].startswith("ephor/"))
         self.assertEqual([key for key, count in found.items() if count > 1], [])
         self.assertEqual(set(found), set(self.figures.events))
 
@@ -179,9 +196,7 @@ class Kill(TestCase):
         draw = random.Random(SEED + 1)
         whole = self.uninterrupted()
         killed = self.attempt("two", 2, KILLS // 2, draw)
-        queries = {**CANONICAL, "trades": CANONICAL["trades"].replace("decision_regime, ", "")}
-        del queries["model_behavior_tracking"]
-        self.check_equal(killed, whole, queries)
+        self.check_equal(killed, whole, ORDER_FREE)
         self.assert_ids(killed, whole)
         self.assertEqual(self.hourly(killed), self.hourly(whole))
 
@@ -192,11 +207,13 @@ class Kill(TestCase):
                 for key, text in rows(data_dir / "ephor.db", sql)}
 
     def assert_ids(self, killed, whole):
-        """The journal's own identities: those of the events once each. (Ticks have none.)"""
+        """The journal's own identities, once each: those of the events (ticks have none) and of what the
+        plugins derived, whose ids name a position in the journal and so differ from run to run."""
         found, expected = Counter(journal_ids(killed)), Counter(journal_ids(whole))
         self.assertEqual([one.hex() for one, count in found.items() if count > 1], [])
-        self.assertEqual(len(expected), len(self.figures.events))
-        self.assertEqual(set(found), set(expected))
+        common = set(found) & set(expected)
+        self.assertGreaterEqual(len(common), len(self.figures.events))
+        self.assertLessEqual(len(found) - len(common), 1000)
 
 
 if __name__ == "__main__":
