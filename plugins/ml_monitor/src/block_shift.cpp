@@ -22,12 +22,14 @@ struct StratumMean {
 
 class Strata {
  public:
+  explicit Strata(bool are_ignored) : are_ignored_(are_ignored) {}
   void add(const StratumSum& part) {
     StratumMean& at = place(part.stratum);
     at.count += part.count;
     at.sum += part.sum;
   }
   const StratumMean* find(std::uint16_t stratum, std::uint64_t count_min) const {
+    if (are_ignored_) stratum = 0;
     for (const StratumMean& mean : all()) {
       if (mean.stratum == stratum) return mean.count >= count_min ? &mean : nullptr;
     }
@@ -46,6 +48,7 @@ class Strata {
 
  private:
   StratumMean& place(std::uint16_t stratum) {
+    if (are_ignored_) stratum = 0;
     for (std::size_t i = 0; i < count_; ++i) {
       if (means_[i].stratum == stratum) return means_[i];
     }
@@ -53,6 +56,7 @@ class Strata {
     means_[count_].stratum = stratum;
     return means_[count_++];
   }
+  bool are_ignored_;
   std::array<StratumMean, 64> means_{};
   std::size_t count_ = 0;
   StratumMean dropped_;  // of strata beyond the bound
@@ -85,7 +89,7 @@ std::optional<Shift> shift_at(std::span<const ShiftBlock> blocks, std::size_t k,
   if (blocks.size() < limits.reference_min + k) return std::nullopt;
   const auto older = blocks.first(blocks.size() - k);
   const auto newer = blocks.last(k);
-  Strata reference;
+  Strata reference(limits.ignores_strata);
   for (const ShiftBlock& block : older) {
     if (block.is_excluded) continue;
     for (const StratumSum& part : block.parts()) reference.add(part);

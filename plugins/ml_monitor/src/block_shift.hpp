@@ -67,6 +67,7 @@ struct ShiftLimits {
   std::size_t k_max = 12;
   std::uint32_t block_count_min = 15;    // observations that make a block count
   std::uint32_t stratum_count_min = 30;  // observations of the reference that make a stratum known
+  bool ignores_strata = false;           // all observations are of one stratum
   bool counts_excluded = false;          // newer blocks that are excluded say nothing either
   double autocorrelation_max = 0.9;      // a figure that wanders more has no level to shift from
 };

@@ -22,6 +22,8 @@ constexpr double kLossCorrelation = 0.6;
 constexpr double kKnownOnset = 1.0;
 // A version changes about once in so many blocks, and only then its onset is tried.
 constexpr double kKnownShare = 100.0;
+// How long a new version is held against the one before, blocks.
+constexpr std::size_t kVersionBlocksMax = 48;
 // Ways in which a model can be found broken; they share the budget.
 constexpr std::size_t kBreakWays = 3;
 // Blocks that must look sound again before a finding is closed.
@@ -402,21 +404,33 @@ void ModelWatch::look_for_break(std::uint16_t symbol, Cohort::Member& member, st
     return;
   }
 
-  // A new version: the onset is known, so the limit need not pay for the search.
+  // A new version: the onset is known, so the limit need not pay for the search. In a regime that
+  // the version before hardly met the strata say nothing; all decisions together then have to say
+  // more.
   const std::size_t k = member.blocks_of_version > 0 ? member.blocks_of_version - 1 : 0;
-  if (k >= limits.k_min && k <= limits.k_max) {
-    const auto error = at(Stream::kError, k);
-    const auto brier = at(Stream::kBrier, k);
-    const double z = !error   ? 0.0
-                     : !brier ? error->z
-                              : (error->z + brier->z) / std::sqrt(2.0 + 2.0 * kLossCorrelation);
-    if (error && z >= known_deviate_ && error->difference >= settings_.threshold && !surer(k) &&
-        lasts(member, Stream::kError, *error)) {
+  if (k >= limits.k_min && k <= kVersionBlocksMax && !surer(k)) {
+    ShiftLimits pooled = limits;
+    pooled.ignores_strata = true;
+    const bool has_strata = at(Stream::kError, k).has_value();
+    const ShiftLimits& used = has_strata ? limits : pooled;
+    const double needed = has_strata ? known_deviate_ : limit;
+    const auto error = shift_at(member.stream(Stream::kError), k, used);
+    const auto brier = shift_at(member.stream(Stream::kBrier), k, used);
+    const auto latest = shift_at(member.stream(Stream::kError), 2, used);
+    const double joint_z = error && brier
+                               ? (error->z + brier->z) / std::sqrt(2.0 + 2.0 * kLossCorrelation)
+                               : (error ? error->z : 0.0);
+    // The Brier score sees more than right and wrong do, which then only have to confirm it.
+    const bool is_worse =
+        error && (joint_z >= needed || (brier && brier->z >= needed && error->z >= kConfirm));
+    if (is_worse && error->difference >= settings_.threshold && latest &&
+        latest->difference >= error->difference / 2.0) {
       Json evidence = {{"detector", "loss after a change of version"},
-                       {"joint_z", z},
+                       {"within_regime_and_class", has_strata},
+                       {"joint_z", joint_z},
                        {"error_against_peers", shift_json(*error)},
                        {"brier_against_peers", brier ? shift_json(*brier) : Json()},
-                       {"z_limit_known_onset", known_deviate_}};
+                       {"z_limit_known_onset", needed}};
       open_shift(symbol, member, "concept_drift", Stream::kError, *error, std::move(evidence),
                  "critical", "makes more errors than its version before", now_ns);
       return;
