@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rows.hpp"
 
-#include <charconv>
 #include <cmath>
 #include <ephor/json.hpp>
+#include <ephor/json_text.hpp>
 #include <ephor/text_hash.hpp>
 #include <ephor/times.hpp>
 
@@ -22,47 +22,19 @@ RowCell real_cell(double value) {
   return std::isfinite(value) ? RowCell::real_value(value) : RowCell::null();
 }
 
-// Rows are many: their JSON is written by hand, answers by nlohmann::json.
-void append_text(std::string& out, std::string_view text) {
-  static constexpr std::string_view kHexDigits = "0123456789abcdef";
-  const auto is_plain = [](char c) {
-    return c != '"' && c != '\\' && static_cast<unsigned char>(c) >= 0x20;
-  };
-  out += '"';
-  std::size_t done = 0;
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    const char c = text[at];
-    if (is_plain(c)) continue;
-    out.append(text, done, at - done);
-    done = at + 1;
-    if (c == '"' || c == '\\') {
-      (out += '\\') += c;
-    } else {
-      out += "\\u00";
-      out += kHexDigits[static_cast<unsigned char>(c) >> 4];
-      out += kHexDigits[static_cast<unsigned char>(c) & 0xF];
-    }
-  }
-  out.append(text, done);
-  out += '"';
-}
-void append_number(std::string& out, double value) {
-  char text[32];
-  out.append(text, std::to_chars(text, text + sizeof text, value).ptr);
-}
 void open_member(std::string& out, std::string_view name) {
   if (out.back() != '{') out += ',';
-  append_text(out, name);
+  append_json_text(out, name);
   out += ':';
 }
 void add_text(std::string& out, std::string_view name, std::string_view text) {
   open_member(out, name);
-  append_text(out, text);
+  append_json_text(out, text);
 }
 void add_number(std::string& out, std::string_view name, double value) {
   if (!std::isfinite(value)) return;
   open_member(out, name);
-  append_number(out, value);
+  append_json_number(out, value);
 }
 
 const char* name_of(Stage stage) {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <ephor/events.hpp>
 #include <ephor/json.hpp>
+#include <ephor/json_text.hpp>
 #include <ephor/plugin.hpp>
 #include <ephor/state.hpp>
 #include <limits>
@@ -39,23 +40,6 @@ std::int64_t wall_clock_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
              std::chrono::system_clock::now().time_since_epoch())
       .count();
-}
-
-void append_json_text(std::string& out, std::string_view text) {
-  out += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      out += "\\u00";
-      out += "0123456789abcdef"[static_cast<unsigned char>(c) >> 4];
-      out += "0123456789abcdef"[static_cast<unsigned char>(c) & 0xF];
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
 }
 
 std::optional<double> bound_of(simdjson::dom::element value) {

@@ -10,6 +10,9 @@
 
 namespace ephor::reporter {
 
+// The word of the JSON, and the class of the HTML.
+std::string_view name_of(Severity severity);
+
 inline constexpr std::string_view kModelSchema = "ephor.report/1";
 
 // The model itself, members in a fixed order; values as they are, times RFC 3339, null for no data.

@@ -66,20 +66,6 @@ body{font-size:11px;line-height:15px}td{padding:4px 10px 4px 0}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
 )css";
 
-std::string_view word_of(Severity severity) {
-  switch (severity) {
-    case Severity::info:
-      return "info";
-    case Severity::low:
-      return "low";
-    case Severity::warning:
-      return "warning";
-    case Severity::critical:
-      break;
-  }
-  return "critical";
-}
-
 // A shape beside the colour, so that grey paper says the same.
 std::string_view mark_of(Severity severity) {
   switch (severity) {
@@ -144,7 +130,7 @@ class Writer {
               "</h2><p style=\"margin:0 0 8px;\">" + escape_html(section.lead) + "</p>\n";
       for (const Block& block : section.blocks) {
         if (const auto* note = std::get_if<Note>(&block)) {
-          out_ += "<p style=\"margin:0 0 8px;\"><b>" + escape_html(word_of(note->severity)) + " " +
+          out_ += "<p style=\"margin:0 0 8px;\"><b>" + escape_html(name_of(note->severity)) + " " +
                   escape_html(note->head) + "</b> " + escape_html(note->text) + "</p>\n";
         }
         const auto* figures = std::get_if<Figures>(&block);
@@ -284,7 +270,7 @@ class Writer {
   }
 
   void write(const Note& block) {
-    out_ += "<div class=\"finding " + std::string(word_of(block.severity)) +
+    out_ += "<div class=\"finding " + std::string(name_of(block.severity)) +
             "\"><span class=\"mark\" aria-hidden=\"true\">" + std::string(mark_of(block.severity)) +
             "</span><div><p>";
     if (!block.head.empty()) out_ += "<b>" + escape_html(block.head) + "</b> ";

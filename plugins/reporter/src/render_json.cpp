@@ -38,20 +38,6 @@ std::string_view name_of(Format format) {
   return "time";
 }
 
-std::string_view name_of(Severity severity) {
-  switch (severity) {
-    case Severity::info:
-      return "info";
-    case Severity::low:
-      return "low";
-    case Severity::warning:
-      return "warning";
-    case Severity::critical:
-      break;
-  }
-  return "critical";
-}
-
 OrderedJson real_json(double value) {
   return std::isfinite(value) ? OrderedJson(value) : OrderedJson();
 }
@@ -169,6 +155,20 @@ OrderedJson sources_json(const Report& report) {
 }
 
 }  // namespace
+
+std::string_view name_of(Severity severity) {
+  switch (severity) {
+    case Severity::info:
+      return "info";
+    case Severity::low:
+      return "low";
+    case Severity::warning:
+      return "warning";
+    case Severity::critical:
+      break;
+  }
+  return "critical";
+}
 
 std::string render_json(const Report& report) {
   OrderedJson sections = OrderedJson::array();

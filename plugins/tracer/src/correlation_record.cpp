@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <ephor/json.hpp>
+#include <ephor/json_text.hpp>
 #include <ephor/times.hpp>
 #include <tuple>
 
@@ -46,7 +47,7 @@ class ObjectText {
   }
   template <typename Number>
   void number(std::string_view name, Number value) {
-    append_number(key(name), value);
+    append_json_number(key(name), value);
   }
   void texts(std::string_view name, const std::vector<std::string>& values) {
     key(name) += '[';

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <ephor/json.hpp>
+#include <ephor/json_text.hpp>
 
 #include "vocabulary.hpp"
 
@@ -12,23 +13,6 @@ namespace ephor::trade_tracker {
 namespace {
 
 constexpr std::size_t kMembersMax = 64;
-
-void append_text(std::string& out, std::string_view text) {
-  static constexpr std::string_view kHexDigits = "0123456789abcdef";
-  out += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      (out += '\\') += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      out += "\\u00";
-      out += kHexDigits[static_cast<unsigned char>(c) >> 4];
-      out += kHexDigits[static_cast<unsigned char>(c) & 0xF];
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
-}
 
 void append_number(std::string& out, const std::optional<double>& number) {
   if (!number || !std::isfinite(*number)) {
@@ -69,14 +53,14 @@ std::string members_json(std::span<const MemberPrediction> members,
   for (const MemberPrediction& member : members.first(std::min(members.size(), kMembersMax))) {
     if (member.model_id.empty()) continue;
     out += out.empty() ? "[[" : ",[";
-    append_text(out, member.model_id);
+    append_json_text(out, member.model_id);
     out += ',';
     if (member.prediction.number) {
       append_number(out, member.prediction.number);
     } else if (member.prediction.label.empty()) {
       out += "null";
     } else {
-      append_text(out, member.prediction.label);
+      append_json_text(out, member.prediction.label);
     }
     out += ',';
     append_number(out, member.confidence);
