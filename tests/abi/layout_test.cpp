@@ -36,7 +36,11 @@ static_assert(sizeof(ephor_draft) == 80 && offsetof(ephor_draft, topic) == 8 &&
               offsetof(ephor_draft, data_json) == 24 &&
               offsetof(ephor_draft, cause_sequence) == 40 &&
               offsetof(ephor_draft, correlation_id) == 48 && offsetof(ephor_draft, trace_id) == 64);
-static_assert(sizeof(ephor_subscription) == 24 && offsetof(ephor_subscription, patterns) == 8);
+static_assert(sizeof(ephor_subscription) == 40 && offsetof(ephor_subscription, patterns) == 8 &&
+              offsetof(ephor_subscription, pattern_count) == 16 &&
+              offsetof(ephor_subscription, key) == 24);
+static_assert(EPHOR_POLICY_REPLAY == 0 && EPHOR_POLICY_DROP_OLDEST == 1 &&
+              EPHOR_POLICY_LATEST == 2);
 
 // The core tables are frozen; extensions grow by appending.
 static_assert(sizeof(ephor_host) == 72 && offsetof(ephor_host, abi_major) == 4 &&

@@ -6,6 +6,12 @@ if(EPHOR_BUILD_BENCH)
     nlohmann_json::nlohmann_json)
   set_target_properties(bench_bus PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
 
+  add_executable(bench_slow_reader ${CMAKE_CURRENT_LIST_DIR}/slow_reader_bench.cpp)
+  target_link_libraries(bench_slow_reader PRIVATE ephor_host_bus ephor_host_store ephor_test_support
+    nlohmann_json::nlohmann_json)
+  set_target_properties(bench_slow_reader PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+
   find_path(CONCURRENTQUEUE_INCLUDE_DIR blockingconcurrentqueue.h
             PATH_SUFFIXES concurrentqueue concurrentqueue/moodycamel moodycamel)
   if(CONCURRENTQUEUE_INCLUDE_DIR)

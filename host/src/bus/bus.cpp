@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bus/bus.hpp"
 
-#include <time.h>
-
 #include <algorithm>
 #include <bit>
 #include <cassert>
@@ -12,6 +10,7 @@
 #include <utility>
 
 #include "bus/reader.hpp"
+#include "event/times.hpp"
 
 namespace ephor::host {
 namespace {
@@ -22,18 +21,13 @@ namespace {
 constexpr std::uint64_t kTrimBatches = 64;
 constexpr std::uint64_t kTrimBytes = 256 << 10;
 
-std::int64_t monotonic_ns() {
-  timespec now;
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
-}
-
 }  // namespace
 
 Bus::Bus(BusOptions options)
     : options_(std::move(options)),
       mask_(options_.slots - 1),
       stride_(std::max<std::uint64_t>(1, options_.slots / 64)),
+      started_ns_(monotonic_ns()),
       head_position_(options_.last_position),
       retired_position_(options_.last_position) {
   if (options_.slots < 2 || !std::has_single_bit(options_.slots)) {
@@ -60,6 +54,7 @@ void Bus::publish(BatchPointer batch) {
   const std::uint64_t events_before = events_.load(std::memory_order_relaxed);
   const std::uint64_t events_after = events_before + batch->events.size();
   const std::size_t bytes = batch->size_bytes();
+  batch->published_ns = monotonic_ns();
 
   slot_bytes_[index & mask_] = bytes;
   bytes_live_.fetch_add(bytes, std::memory_order_relaxed);
@@ -67,6 +62,7 @@ void Bus::publish(BatchPointer batch) {
   target.position.store(position, std::memory_order_release);
   target.events_before.store(events_before, std::memory_order_release);
   target.events_after.store(events_after, std::memory_order_release);
+  target.published_ns.store(batch->published_ns, std::memory_order_release);
   target.batch.store(batch.release(), std::memory_order_release);
   events_.store(events_after, std::memory_order_relaxed);
   head_position_.store(position, std::memory_order_release);
@@ -113,6 +109,7 @@ std::uint64_t Bus::index_read_by_all() {
   std::uint64_t keep_from = head - options_.history_batches;
   const std::lock_guard lock(readers_mutex_);
   for (const Reader* reader : readers_) {
+    if (reader->is_detached()) continue;
     if (reader->is_behind_.load(std::memory_order_acquire)) return tail;
     keep_from = std::min(keep_from, reader->index_.load(std::memory_order_acquire));
   }
@@ -183,9 +180,20 @@ bool Bus::wait_until_read(std::uint64_t position, std::int64_t timeout_ns) {
 bool Bus::is_read_by_all(std::uint64_t position) {
   const std::lock_guard lock(readers_mutex_);
   return std::all_of(readers_.begin(), readers_.end(), [position](const Reader* reader) {
-    return reader->policy() != OverflowPolicy::replay ||
+    return reader->policy() == OverflowPolicy::drop_oldest ||
+           reader->is_detached_.load(std::memory_order_seq_cst) ||
            position_of(reader->next_sequence_.load(std::memory_order_seq_cst)) > position;
   });
+}
+
+std::int64_t Bus::published_at(std::uint64_t index) const {
+  for (;;) {
+    const std::uint64_t at = std::max(index, tail_.load(std::memory_order_acquire));
+    if (at >= head_.load(std::memory_order_acquire)) return 0;
+    const std::int64_t published_ns = slot(at).published_ns.load(std::memory_order_acquire);
+    // What was read from the slot counts only if it was not overwritten.
+    if (tail_.load(std::memory_order_acquire) <= at) return published_ns;
+  }
 }
 
 void Bus::notify_waiter() {
@@ -213,6 +221,8 @@ BusStats Bus::stats() const {
   stats.batches = head_.load(std::memory_order_acquire);
   stats.batches_live = stats.batches - tail;
   stats.events = events_.load(std::memory_order_relaxed);
+  stats.bytes_max = options_.bytes_max;
+  stats.slots = options_.slots;
   stats.bytes_live = bytes_live_.load(std::memory_order_relaxed);
   stats.retired_pending = retired_pending_.load(std::memory_order_relaxed);
   return stats;

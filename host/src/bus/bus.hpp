@@ -44,7 +44,9 @@ struct BusStats {
   std::uint64_t events = 0;   // published
   std::uint64_t batches = 0;  // published
   std::uint64_t batches_live = 0;
-  std::uint64_t bytes_live = 0;       // in the ring
+  std::uint64_t bytes_live = 0;  // in the ring
+  std::uint64_t bytes_max = 0;
+  std::uint64_t slots = 0;
   std::uint64_t retired_pending = 0;  // batches out of the ring that a reader still uses
 };
 
@@ -57,8 +59,8 @@ class Bus {
   Bus& operator=(const Bus&) = delete;
 
   // One thread at a time. `batch->position` is greater than that of the batch before, the events'
-  // sequences are filled in. Never blocks on a reader. The newest batch always stays in the ring,
-  // so the bounds may be exceeded by this one.
+  // sequences are filled in; `published_ns` is set here. Never blocks on a reader. The newest batch
+  // always stays in the ring, so the bounds may be exceeded by this one.
   void publish(BatchPointer batch);
 
   // [any] Of the newest batch, or BusOptions::last_position.
@@ -66,8 +68,9 @@ class Bus {
   // [any] Where a reader that wants only what comes from now on starts.
   std::uint64_t next_sequence() const { return sequence_of(head_position() + 1, 0); }
 
-  // [any] Waits until every lossless reader has handled `position` (published or to come); false at
-  // the time-out. Callers queue: one waits at a time.
+  // [any] Waits until every reader that loses nothing by falling behind (replay, latest) has
+  // handled `position` (published or to come); false at the time-out. Callers queue: one waits at a
+  // time.
   bool wait_until_read(std::uint64_t position, std::int64_t timeout_ns = kWaitForever);
 
   WakerGroup& wakers() { return wakers_; }
@@ -82,6 +85,7 @@ class Bus {
     std::atomic<std::uint64_t> position{0};
     std::atomic<std::uint64_t> events_before{0};  // published before this batch
     std::atomic<std::uint64_t> events_after{0};
+    std::atomic<std::int64_t> published_ns{0};
   };
   struct Retired {
     std::uint64_t index;
@@ -94,6 +98,9 @@ class Bus {
   static constexpr std::uint64_t kNobodyWaits = UINT64_MAX;
 
   Slot& slot(std::uint64_t index) { return slots_[index & mask_]; }
+  const Slot& slot(std::uint64_t index) const { return slots_[index & mask_]; }
+  // [any] When the batch at `index`, or the oldest that is left, was published; 0: none is.
+  std::int64_t published_at(std::uint64_t index) const;
   void add(Reader* reader);
   void remove(Reader* reader);
   std::uint64_t index_read_by_all();
@@ -111,7 +118,8 @@ class Bus {
 
   BusOptions options_;
   std::uint64_t mask_;
-  std::uint64_t stride_;  // how far below a bound the tail goes, so that it moves rarely
+  std::uint64_t stride_;           // how far below a bound the tail goes, so that it moves rarely
+  const std::int64_t started_ns_;  // monotonic clock
   std::unique_ptr<Slot[]> slots_;
 
   // Written by the publisher, read by everyone: together, so that a reader fetches one line.

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "event/times.hpp"
+
 namespace ephor::host {
 namespace {
 
@@ -23,7 +25,10 @@ void count(std::atomic<std::uint64_t>& counter, std::uint64_t more) {
 class Reader::Announcement {
  public:
   explicit Announcement(Reader& reader) : reader_(reader) {}
-  ~Announcement() { reader_.announce(0, 0, std::memory_order_release); }
+  ~Announcement() {
+    reader_.announce(0, 0, std::memory_order_release);
+    if (!reader_.is_holding_) reader_.oldest_ns_.store(0, std::memory_order_relaxed);
+  }
   Announcement(const Announcement&) = delete;
   Announcement& operator=(const Announcement&) = delete;
 
@@ -39,17 +44,39 @@ Reader::Reader(Bus& bus, ReaderOptions options)
   is_behind_.store(true, std::memory_order_relaxed);
   if (options.next_sequence != kFromNow) {
     next_sequence_.store(options.next_sequence, std::memory_order_relaxed);
+    unread_sequence_ = options.next_sequence;
     bus_.add(this);
     try_rejoin(options.next_sequence);
     return;
   }
-  next_sequence_.store(bus_.next_sequence(), std::memory_order_relaxed);
+  unread_sequence_ = bus_.next_sequence();
+  next_sequence_.store(unread_sequence_, std::memory_order_relaxed);
   bus_.add(this);
   while (!try_rejoin(bus_.next_sequence())) {
   }
 }
 
 Reader::~Reader() { bus_.remove(this); }
+
+void Reader::restart(TopicFilter filter, OverflowPolicy policy, std::uint64_t next_sequence,
+                     std::uint64_t events_back) {
+  filter_ = std::move(filter);
+  policy_.store(policy, std::memory_order_relaxed);
+  is_behind_.store(true, std::memory_order_release);
+  read_ -= std::min(read_, events_back);
+  read_published_.store(read_, std::memory_order_relaxed);
+  is_holding_ = false;
+  oldest_ns_.store(0, std::memory_order_relaxed);
+  unread_sequence_ = next_sequence;
+  next_sequence_.store(next_sequence, std::memory_order_seq_cst);
+  is_detached_.store(false, std::memory_order_seq_cst);
+  try_rejoin(next_sequence);
+}
+
+void Reader::detach() {
+  is_detached_.store(true, std::memory_order_seq_cst);
+  bus_.notify_waiter();
+}
 
 Reader::Result Reader::poll_with(SinkRef sink, std::uint32_t budget) {
   Result result;
@@ -73,7 +100,7 @@ Reader::Pin Reader::pin() {
     if (cursor_ == head_seen_) head_seen_ = bus_.head_.load(std::memory_order_acquire);
     if (cursor_ == head_seen_) return Pin::empty;
     if (pin_from_cursor(head_seen_ - cursor_)) return Pin::pinned;
-    if (policy_ == OverflowPolicy::replay) {
+    if (policy() != OverflowPolicy::drop_oldest) {
       is_behind_.store(true, std::memory_order_release);
       return Pin::behind;
     }
@@ -96,6 +123,8 @@ bool Reader::pin_from_cursor(std::uint64_t available) {
   }
   if (pinned_ != covered) announce(cursor_, pinned_, std::memory_order_release);
 
+  published_ns_ = batches_[0]->published_ns;
+  set_oldest(published_ns_);
   const std::uint64_t lag = bus_.events_.load(std::memory_order_relaxed) - read_;
   if (lag > lag_max_.load(std::memory_order_relaxed)) {
     lag_max_.store(lag, std::memory_order_relaxed);
@@ -167,6 +196,9 @@ std::uint32_t Reader::deliver_from(const Batch& batch, SinkRef sink) {
   cursor_ += end == size ? 1 : 0;
   const std::uint64_t next_sequence =
       end == size ? sequence_of(batch.position + 1, 0) : sequence_of(batch.position, end);
+  if (slice_count != 0 && !is_holding_) {
+    note_delay(monotonic_ns(), published_ns_, slice_count);
+  }
   give(sink, slice, slice_count);
   advance_to(next_sequence);
   return slice_count;
@@ -175,14 +207,19 @@ std::uint32_t Reader::deliver_from(const Batch& batch, SinkRef sink) {
 std::uint32_t Reader::deliver_gathered(SinkRef sink) {
   std::uint32_t slice_count = 0;
   const std::uint64_t next_sequence = sequence_of(batches_[pinned_ - 1]->position + 1, 0);
+  const std::int64_t now_ns = monotonic_ns();
   for (std::uint32_t i = 0; i < pinned_; ++i) {
     const std::vector<ephor_event>& events = batches_[i]->events;
+    const std::uint32_t count_before = slice_count;
     for (std::size_t at = offset_; at < events.size(); ++at) {
       scratch_[slice_count] = events[at];  // without a branch: overwritten if it does not match
       slice_count += filter_.matches(events[at].topic) ? 1 : 0;
     }
     read_ += events.size() - offset_;
     offset_ = 0;
+    if (slice_count != count_before && !is_holding_) {
+      note_delay(now_ns, batches_[i]->published_ns, slice_count - count_before);
+    }
   }
   cursor_ += pinned_;
   give(sink, scratch_.get(), slice_count);
@@ -209,17 +246,49 @@ void Reader::skip_what_was_read_elsewhere(const Batch& batch) {
 
 void Reader::give(SinkRef sink, const ephor_event* events, std::uint32_t event_count) {
   if (event_count == 0) return;
-  count(delivered_, event_count);
+  if (!is_holding_) count(delivered_, event_count);
   sink.call(sink.user, events, event_count);
 }
 
 void Reader::advance_to(std::uint64_t next_sequence) {
-  const std::uint64_t before = next_sequence_.load(std::memory_order_relaxed);
-  const std::uint64_t after = std::max(before, next_sequence);
-  read_published_.store(read_, std::memory_order_relaxed);
+  unread_sequence_ = std::max(unread_sequence_, next_sequence);
   index_.store(cursor_, std::memory_order_release);
-  next_sequence_.store(after, std::memory_order_seq_cst);
-  bus_.notify_if_awaited(position_of(before), position_of(after));
+  if (!is_holding_) show_position();
+}
+
+void Reader::show_position() {
+  const std::uint64_t before = next_sequence_.load(std::memory_order_relaxed);
+  read_published_.store(read_, std::memory_order_relaxed);
+  next_sequence_.store(unread_sequence_, std::memory_order_seq_cst);
+  bus_.notify_if_awaited(position_of(before), position_of(unread_sequence_));
+}
+
+void Reader::hold() { is_holding_ = true; }
+
+void Reader::release() {
+  is_holding_ = false;
+  if (!is_behind_.load(std::memory_order_relaxed)) oldest_ns_.store(0, std::memory_order_relaxed);
+  show_position();
+}
+
+// While holding, the first of what is held back stays the oldest.
+void Reader::set_oldest(std::int64_t published_ns) {
+  if (is_holding_ && oldest_ns_.load(std::memory_order_relaxed) != 0) return;
+  oldest_ns_.store(published_ns, std::memory_order_relaxed);
+}
+
+void Reader::note_stored_batch(std::int64_t published_ns) {
+  published_ns_ = published_ns;
+  set_oldest(published_ns);
+}
+
+void Reader::count_delivered(std::int64_t published_ns, std::uint32_t events) {
+  count(delivered_, events);
+  if (published_ns >= bus_.started_ns_) note_delay(monotonic_ns(), published_ns, events);
+}
+
+void Reader::note_delay(std::int64_t now_ns, std::int64_t published_ns, std::uint64_t events) {
+  queue_delay_.record(now_ns - published_ns, events);
 }
 
 void Reader::read_elsewhere(std::uint64_t next_sequence, std::uint64_t events) {
@@ -263,6 +332,7 @@ bool Reader::try_rejoin(std::uint64_t next_sequence) {
   resume_sequence_ = next_sequence;
   advance_to(next_sequence);
   is_behind_.store(false, std::memory_order_release);
+  if (!is_holding_) oldest_ns_.store(0, std::memory_order_relaxed);
   return true;
 }
 
@@ -280,11 +350,18 @@ ReaderStats Reader::stats() const {
   ReaderStats stats;
   stats.delivered = delivered_.load(std::memory_order_relaxed);
   stats.skipped = skipped_.load(std::memory_order_relaxed);
+  stats.lag = lag();
+  stats.lag_max = std::max(stats.lag, lag_max_.load(std::memory_order_relaxed));
+  std::int64_t oldest_ns = oldest_ns_.load(std::memory_order_relaxed);
+  if (oldest_ns == 0) oldest_ns = bus_.published_at(index_.load(std::memory_order_acquire));
+  if (oldest_ns != 0) stats.lag_ns = std::max<std::int64_t>(0, monotonic_ns() - oldest_ns);
+  return stats;
+}
+
+std::uint64_t Reader::lag() const {
   const std::uint64_t read = read_published_.load(std::memory_order_relaxed);
   const std::uint64_t published = bus_.events_.load(std::memory_order_relaxed);
-  stats.lag = published > read ? published - read : 0;
-  stats.lag_max = lag_max_.load(std::memory_order_relaxed);
-  return stats;
+  return published > read ? published - read : 0;
 }
 
 }  // namespace ephor::host

@@ -18,7 +18,11 @@ std::string_view take_token(std::string_view& rest) {
 }
 
 [[noreturn]] void refuse(std::string_view pattern, const std::string& found) {
-  throw HostError(EPHOR_INVALID, "topic pattern \"" + std::string(pattern) + "\": " + found);
+  std::string shown(pattern);
+  for (char& letter : shown) {
+    if (static_cast<unsigned char>(letter) < ' ' || letter == '\x7f') letter = '?';
+  }
+  throw HostError(EPHOR_INVALID, "topic pattern \"" + shown + "\": " + found);
 }
 
 void check_token(std::string_view pattern, std::string_view token, std::size_t number,

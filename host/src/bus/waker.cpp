@@ -10,6 +10,8 @@
 #include <climits>
 #include <thread>
 
+#include "event/times.hpp"
+
 namespace ephor::host {
 namespace {
 
@@ -19,12 +21,6 @@ constexpr std::uint32_t kSpinFirst = 16;  // pauses
 // Pauses, some microseconds: enough to stay awake through a burst. On a busy machine a longer spin
 // only makes the spinner lose its turn: 64 did better than 1024 in bench_bus at 50,000 events/s.
 constexpr std::uint32_t kSpinMax = 128;
-
-std::int64_t monotonic_ns() {
-  timespec now;
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
-}
 
 std::uint32_t* futex_word(const std::atomic<std::uint32_t>& word) {
   static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t));

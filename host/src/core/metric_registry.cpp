@@ -54,16 +54,23 @@ std::string rendered(const std::map<std::string, std::string>& labels) {
   return out;
 }
 
+const char* name_of(MetricRegistry::Kind kind) {
+  if (kind == MetricRegistry::Kind::summary) return " summary\n";
+  return kind == MetricRegistry::Kind::counter ? " counter\n" : " gauge\n";
+}
+
 }  // namespace
 
 MetricRegistry::Series& MetricRegistry::series(Kind kind, std::string_view name,
                                                std::string_view help,
-                                               const std::map<std::string, std::string>& labels) {
+                                               const std::map<std::string, std::string>& labels,
+                                               std::string_view suffix) {
   if (!is_name(name)) {
     throw HostError(EPHOR_INVALID, "metric: found \"" + std::string(name) +
                                        "\", expected [a-zA-Z_:][a-zA-Z0-9_:]*");
   }
-  const std::string key = rendered(labels);
+  std::string text = rendered(labels);
+  const std::string key = std::string(suffix) + "{" + text;
   const std::scoped_lock lock(mutex_);
   Family& family = families_.try_emplace(std::string(name), Family{kind, std::string(help), {}, {}})
                        .first->second;
@@ -79,7 +86,8 @@ MetricRegistry::Series& MetricRegistry::series(Kind kind, std::string_view name,
   }
   ++series_count_;
   Series& made = family.series.emplace_back();
-  made.labels = key;
+  made.suffix = suffix;
+  made.labels = std::move(text);
   family.by_labels.emplace(key, &made);
   return made;
 }
@@ -99,9 +107,9 @@ std::string MetricRegistry::render() {
   for (const auto& [name, family] : families_) {
     out += "# HELP " + name + " ";
     append_escaped(out, family.help, false);
-    out += "\n# TYPE " + name + (family.kind == Kind::counter ? " counter\n" : " gauge\n");
+    out += "\n# TYPE " + name + name_of(family.kind);
     for (const Series& one : family.series) {
-      out += name;
+      out += name + one.suffix;
       if (!one.labels.empty()) out += "{" + one.labels + "}";
       out += " " + number(one.value.load(std::memory_order_relaxed)) + "\n";
     }

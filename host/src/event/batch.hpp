@@ -54,6 +54,7 @@ class Buffer {
 struct Batch {
   std::uint64_t position = 0;  // given by the journal; 0 = not yet
   std::int64_t arrived_ns = 0;
+  std::int64_t published_ns = 0;  // monotonic clock; given by the bus
   std::vector<Buffer> buffers;
   std::vector<ephor_event> events;       // `sequence` is filled when the position is known
   std::vector<Hash128> ids;              // deduplication hash of each event

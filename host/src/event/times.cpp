@@ -2,6 +2,7 @@
 #include "event/times.hpp"
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 
 namespace ephor::host {
@@ -194,6 +195,12 @@ std::string format_time(std::int64_t ns) {
   }
   text[static_cast<std::size_t>(size)] = 'Z';
   return std::string(text.data(), static_cast<std::size_t>(size) + 1);
+}
+
+std::int64_t monotonic_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 }  // namespace ephor::host

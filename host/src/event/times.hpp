@@ -20,4 +20,7 @@ std::optional<ParsedTime> parse_time(std::string_view text);
 // "2017-11-07T06:29:00.072608193Z": nine digits, or none when the fraction is zero.
 std::string format_time(std::int64_t ns);
 
+// For durations and deadlines; its zero means nothing.
+std::int64_t monotonic_ns();
+
 }  // namespace ephor::host

@@ -41,7 +41,8 @@ inline constexpr std::string_view kTables = R"({"version": 1, "tables": [
     {"name": "deliveries", "type": "json"},
     {"name": "finding_id", "type": "text"},
     {"name": "onset", "type": "text"}],
-   "indices": [["opened_at"], ["state"]]}]})";
+   "indices": [["opened_at"], ["state"]],
+   "run_dependent": ["deliveries/*/at", "deliveries/*/attempts", "deliveries/*/detail"]}]})";
 
 // What was done by a command or by sending, about an alert that may not be known yet.
 struct Acknowledgement {

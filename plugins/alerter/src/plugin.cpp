@@ -149,9 +149,12 @@ class Alerter final : public Plugin {
   void subscribe(const std::vector<std::string>& patterns) {
     std::vector<ephor_view> views;
     for (const std::string& pattern : patterns) views.push_back(to_view(pattern));
-    const ephor_subscription subscription{sizeof(ephor_subscription), EPHOR_POLICY_REPLAY,
-                                          views.data(), static_cast<std::uint32_t>(views.size()),
-                                          0};
+    const ephor_subscription subscription{sizeof(ephor_subscription),
+                                          EPHOR_POLICY_REPLAY,
+                                          views.data(),
+                                          static_cast<std::uint32_t>(views.size()),
+                                          0,
+                                          {}};
     check([&](ephor_error* error) {
       return host_.table()->subscribe(host_.table()->context, &subscription, error);
     });
@@ -205,9 +208,10 @@ class Alerter final : public Plugin {
     if (event.topic == metric_topic_ && !rules_.empty()) return read_metric(event);
     if (event.topic == alert_topic_) return read_own_alert(event);
     if (event.topic == command_topic_ || event.topic == delivery_topic_) return read_own(event);
-    newest_ns_ = std::max(newest_ns_, event.time_ns);
     const Json data = json_of(event);
+    // Its time is the clock's: a recording's own now is told by the recording.
     if (event.topic == plugin_topic_) return read_plugin_state(event, data);
+    newest_ns_ = std::max(newest_ns_, event.time_ns);
     if (event.topic == retrain_topic_) return read_retrain(event, data);
     take(event, finding_from(data, host_.topic_name(event.topic), host_.source_name(event.source),
                              event.time_ns));
@@ -473,14 +477,18 @@ class Alerter final : public Plugin {
          .query = "alerter.alerts",
          .summary = "Alerts, unresolved first; state (open, acknowledged, "
                     "resolved, all), severity, kind, target, source, from, to, "
-                    "limit, offset"},
+                    "limit, offset",
+         .response_schema = R"({"type":"object","x-run-dependent":["alerts/*/deliveries/*/at",
+"alerts/*/deliveries/*/attempts","alerts/*/deliveries/*/detail"]})"},
         [this](std::string_view request) {
           return dump(alerts_json(book_, silences_, log_now_ns(), parse_json(request, "request")));
         });
     host_.provide_route({.method = "GET",
                          .path = "/api/alerts/{alert_id}",
                          .query = "alerter.alert",
-                         .summary = "One alert, by its id or its finding's"},
+                         .summary = "One alert, by its id or its finding's",
+                         .response_schema = R"({"type":"object","x-run-dependent":[
+"deliveries/*/at","deliveries/*/attempts","deliveries/*/detail"]})"},
                         [this](std::string_view request) {
                           const Alert& alert = wanted(parse_json(request, "request"));
                           return dump(alert_answer(alert, silences_, log_now_ns()));

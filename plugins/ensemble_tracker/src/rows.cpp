@@ -153,7 +153,7 @@ const std::string_view kTablesJson = R"({"version": 1, "tables": [
     {"name": "state", "type": "text"},
     {"name": "correlation_id", "type": "text"},
     {"name": "first_sequence", "type": "integer"}],
-   "indices": [["time_ns"]]},
+   "indices": [["time_ns"]], "run_dependent": ["first_sequence"]},
   {"name": "ensemble_weights", "key": ["ensemble_id", "hour"], "columns": [
     {"name": "ensemble_id", "type": "text"},
     {"name": "hour", "type": "text"},
@@ -173,7 +173,8 @@ const std::string_view kTablesJson = R"({"version": 1, "tables": [
     {"name": "dwell_s", "type": "real"},
     {"name": "observations", "type": "integer"},
     {"name": "flicker", "type": "integer"},
-    {"name": "sequence", "type": "integer"}]},
+    {"name": "sequence", "type": "integer"}],
+   "run_dependent": ["sequence"]},
   {"name": "ensemble_tracker_ids", "key": ["kind", "chunk"], "columns": [
     {"name": "kind", "type": "integer"},
     {"name": "chunk", "type": "integer"},

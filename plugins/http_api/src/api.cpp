@@ -51,27 +51,6 @@ std::string new_correlation_id() {
   return id;
 }
 
-// Nesting of a JSON text, strings left out; parsers behind us may recurse.
-int json_depth(std::string_view text) {
-  int depth = 0;
-  int deepest = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char character = text[i];
-    if (in_string) {
-      if (character == '\\') ++i;
-      if (character == '"') in_string = false;
-    } else if (character == '"') {
-      in_string = true;
-    } else if (character == '{' || character == '[') {
-      deepest = std::max(deepest, ++depth);
-    } else if (character == '}' || character == ']') {
-      --depth;
-    }
-  }
-  return deepest;
-}
-
 // Empty if it is larger than the bound.
 std::optional<std::string> read_text(Body& body) {
   if (body.length().value_or(0) > kRequestBodyMax) return std::nullopt;
@@ -97,9 +76,8 @@ Answer text_answer(std::string body, const Endpoint& endpoint) {
 }
 
 Answer page_answer(const Endpoint& endpoint) {
-  const auto asset = std::find_if(kPageAssets.begin(), kPageAssets.end(), [&](const auto& one) {
-    return one.path == endpoint.path;
-  });
+  const auto asset = std::find_if(kPageAssets.begin(), kPageAssets.end(),
+                                  [&](const auto& one) { return one.path == endpoint.path; });
   Answer answer = text_answer(std::string(asset->text), endpoint);
   answer.headers.emplace_back("Content-Security-Policy",
                               "default-src 'none'; script-src 'self'; style-src 'self'; "

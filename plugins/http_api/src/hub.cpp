@@ -362,7 +362,7 @@ void Hub::on_command(HubClient& client, std::string_view text) {
   Json id;
   std::string answer;
   try {
-    const Json command = Json::parse(text);
+    const Json command = parse_json(text, "command");
     if (!command.is_object()) throw Error(EPHOR_INVALID, "expected a JSON object");
     id = command.value("id", Json());
     if (command.contains("subscribe") || command.contains("unsubscribe")) {

@@ -249,7 +249,9 @@ class Metrics final : public Plugin {
                          .path = "/api/metrics/dashboard",
                          .query = "metrics.dashboard",
                          .summary = "The overview: headline figures of every plugin, latest of "
-                                    "every series, open findings; limit, offset of series"},
+                                    "every series, open findings; limit, offset of series",
+                         .response_schema = R"({"type":"object","x-run-dependent":[
+"as_of/last_sequence"]})"},
                         [this](std::string_view request) { return answer_dashboard(request); });
     host_.provide_route({.method = "GET",
                          .path = "/api/metrics/series",
@@ -277,7 +279,8 @@ class Metrics final : public Plugin {
     host_.provide_route({.method = "GET",
                          .path = "/api/metrics/system-health",
                          .query = "metrics.system_health",
-                         .summary = "Process, machine, disk, log, bus and plugins, now"},
+                         .summary = "Process, machine, disk, log, bus and plugins, now",
+                         .response_schema = R"({"type":"object","x-run-dependent":true})"},
                         [this](std::string_view) { return answer_system_health(); });
     host_.provide_query("metrics.summary", "Counts of metric points and series",
                         [this](std::string_view) {

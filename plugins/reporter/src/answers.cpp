@@ -107,31 +107,51 @@ void Reporter::provide_queries() {
     check([&](ephor_error* error) { return http->add_route(http->context, &route, error); });
   }
   const auto get = [this](std::string_view path, std::string_view name, std::string_view summary,
-                          QueryHandler handler, std::string_view content_type = {}) {
+                          QueryHandler handler, std::string_view response_schema,
+                          std::string_view content_type = {}) {
     host_.provide_route({.method = "GET",
                          .path = path,
                          .query = name,
                          .summary = summary,
+                         .response_schema = response_schema,
                          .content_type = content_type},
                         std::move(handler));
   };
   constexpr std::string_view kHtml = "text/html; charset=utf-8";
-  get("/api/reports/history", "reporter.history", "Reports made, latest first",
-      [this](std::string_view request) { return answer_history(request); });
-  get("/api/reports/schedule", "reporter.schedule", "What is made when, and what was made last",
-      [this](std::string_view) { return answer_schedule(); });
-  get("/api/reports/preview", "reporter.preview", "A report as JSON that is not kept",
-      [this](std::string_view request) { return answer_preview(request, "json"); });
+  // A report says when it was made, and as of which place in the log.
+  constexpr std::string_view kOfTheRun = R"({"x-run-dependent":true})";
+  constexpr std::string_view kHistory =
+      R"({"type":"object","x-run-dependent":["reports/*/generated_at","reports/*/files"]})";
+  constexpr std::string_view kSchedule =
+      R"({"type":"object","x-run-dependent":["mode","acts","schedules/*/last_run/generated_at",
+"schedules/*/last_run/files"]})";
+  constexpr std::string_view kPreview =
+      R"({"type":"object","x-run-dependent":["generated_at","**/as_of","**/as_of_sequence",
+"sections/*/blocks/id=log"]})";
+  constexpr std::string_view kReport =
+      R"({"type":"object","x-run-dependent":["generated_at","files"]})";
+  get(
+      "/api/reports/history", "reporter.history", "Reports made, latest first",
+      [this](std::string_view request) { return answer_history(request); }, kHistory);
+  get(
+      "/api/reports/schedule", "reporter.schedule", "What is made when, and what was made last",
+      [this](std::string_view) { return answer_schedule(); }, kSchedule);
+  get(
+      "/api/reports/preview", "reporter.preview", "A report as JSON that is not kept",
+      [this](std::string_view request) { return answer_preview(request, "json"); }, kPreview);
   get(
       "/api/reports/preview/html", "reporter.preview_html", "A report as HTML that is not kept",
-      [this](std::string_view request) { return answer_preview(request, "html"); }, kHtml);
-  get("/api/reports/{report_id}", "reporter.report", "How a report was made, its files and mails",
-      [this](std::string_view request) { return answer_report(request); });
+      [this](std::string_view request) { return answer_preview(request, "html"); }, kOfTheRun,
+      kHtml);
+  get(
+      "/api/reports/{report_id}", "reporter.report", "How a report was made, its files and mails",
+      [this](std::string_view request) { return answer_report(request); }, kReport);
   get(
       "/api/reports/{report_id}/html", "reporter.html", "A report as HTML",
-      [this](std::string_view request) { return answer_file(request, "html"); }, kHtml);
-  get("/api/reports/{report_id}/json", "reporter.json", "A report as JSON",
-      [this](std::string_view request) { return answer_file(request, "json"); });
+      [this](std::string_view request) { return answer_file(request, "html"); }, kOfTheRun, kHtml);
+  get(
+      "/api/reports/{report_id}/json", "reporter.json", "A report as JSON",
+      [this](std::string_view request) { return answer_file(request, "json"); }, kOfTheRun);
   host_.provide_query("reporter.summary", "Figures of the reporter in one flat object",
                       [this](std::string_view) { return answer_summary(); });
 }

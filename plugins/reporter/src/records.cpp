@@ -62,11 +62,14 @@ const std::string_view kTablesJson = R"({"version": 1, "tables": [
     {"name": "period_to", "type": "text"}, {"name": "files", "type": "json"},
     {"name": "error", "type": "text"}, {"name": "bytes", "type": "integer"},
     {"name": "sha256", "type": "text"}, {"name": "record", "type": "json"}],
-   "indices": [["generated_at"]]},
+   "indices": [["generated_at"]],
+   "run_dependent": ["generated_at", "file_path", "files", "bytes", "sha256",
+                     "record/generated_at", "record/files"]},
   {"name": "report_outbox", "key": ["report_id", "recipient"], "columns": [
     {"name": "report_id", "type": "text"}, {"name": "recipient", "type": "text"},
     {"name": "state", "type": "text"}, {"name": "attempts", "type": "integer"},
-    {"name": "next_attempt", "type": "text"}, {"name": "error", "type": "text"}]}]})";
+    {"name": "next_attempt", "type": "text"}, {"name": "error", "type": "text"}],
+   "run_dependent": ["attempts", "next_attempt", "error"]}]})";
 
 const FileRecord* ReportRecord::file(std::string_view format) const {
   for (const FileRecord& one : files) {

@@ -567,12 +567,16 @@ class TradeTracker final : public Plugin {
                          .query = "trade_tracker.trades",
                          .summary = "Trades, latest first; filters: status, symbol, side, regime, "
                                     "model, result, decision_id, correlation_id, from, to; sort, "
-                                    "limit, offset, cursor"},
+                                    "limit, offset, cursor",
+                         .response_schema = R"({"type":"object","x-run-dependent":[
+"trades/*/first_sequence","next_cursor"]})"},
                         [this](std::string_view request) { return answer_trades(request); });
     host_.provide_route({.method = "GET",
                          .path = "/api/trades/{trade_id}",
                          .query = "trade_tracker.trade",
-                         .summary = "One trade: decision, models, path, orders and fills"},
+                         .summary = "One trade: decision, models, path, orders and fills",
+                         .response_schema = R"({"type":"object","x-run-dependent":[
+"first_sequence","**/sequence"]})"},
                         [this](std::string_view request) { return answer_trade(request); });
     host_.provide_route({.method = "GET",
                          .path = "/api/performance",

@@ -84,7 +84,8 @@ const std::string_view kTablesJson = R"({"version": 1, "tables": [
     {"name": "max_adverse_excursion", "type": "real"},
     {"name": "max_favorable_excursion", "type": "real"},
     {"name": "end_ns", "type": "integer"}],
-   "indices": [["first_sequence"], ["decision_id"], ["correlation_id"], ["symbol"], ["end_ns"]]},
+   "indices": [["first_sequence"], ["decision_id"], ["correlation_id"], ["symbol"], ["end_ns"]],
+   "run_dependent": ["first_sequence"]},
   {"name": "trade_decisions", "key": ["decision_id"], "columns": [
     {"name": "decision_id", "type": "text"},
     {"name": "ensemble_id", "type": "text"},

@@ -45,7 +45,7 @@ static ephor_status attach(const ephor_host* host, counter* self, ephor_error* e
   const ephor_view everything = VIEW(">"), name = VIEW("minimal_c.count");
   const ephor_view summary = VIEW("How many events came by"), none = {NULL, 0};
   const ephor_subscription subscription = {sizeof subscription, EPHOR_POLICY_REPLAY, &everything, 1,
-                                           0};
+                                           0, none};
   const ephor_query* query = host->get_extension(host->context, (ephor_view)VIEW("ephor.query/1"));
   const ephor_http* http = host->get_extension(host->context, (ephor_view)VIEW("ephor.http/1"));
   ephor_status status = host->subscribe(host->context, &subscription, error);

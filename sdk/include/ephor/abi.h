@@ -125,6 +125,7 @@ typedef struct ephor_draft {
 /* Overflow policies of a subscription. */
 #define EPHOR_POLICY_REPLAY 0      /* lossless: a slow reader goes on from the journal */
 #define EPHOR_POLICY_DROP_OLDEST 1 /* a slow reader skips ahead; the loss is counted */
+#define EPHOR_POLICY_LATEST 2      /* a slow reader gets the newest event of each key; counted */
 
 typedef struct ephor_subscription {
   uint32_t struct_size;
@@ -132,6 +133,9 @@ typedef struct ephor_subscription {
   const ephor_view* patterns; /* topics; '*' is one token, a final '>' the rest */
   uint32_t pattern_count;
   uint32_t reserved;
+  /* Of EPHOR_POLICY_LATEST: "" or "topic", "source", "correlation", or an RFC 6901 pointer into the
+   * data to a text or number. An event without it is keyed by its topic. */
+  ephor_view key;
 } ephor_subscription;
 
 typedef struct ephor_host {
@@ -173,8 +177,8 @@ typedef struct ephor_plugin {
   void* self;
   /* [control] Begin work. Everything registered before its return is live after it. */
   ephor_status (*start)(void* self, ephor_error* error);
-  /* [dispatch] 1 to 256 events in log order, already filtered by the subscription. A failure is
-   * counted against the plugin; the slice is not delivered again. */
+  /* [dispatch] 1 to 256 events in log order, already filtered. A failure ends this object: a new one
+   * loads the saved state and gets the events again, one by one (docs/plugin-authoring.md). */
   ephor_status (*on_events)(void* self, const ephor_event* events, uint32_t count,
                             ephor_error* error);
   /* [control] No further event will come; finish what is in flight before `deadline_ns` (monotonic
@@ -315,7 +319,9 @@ typedef struct ephor_storage {
    * {"version": 1, "tables": [{"name": "trades", "key": ["trade_id"],
    *   "columns": [{"name": "trade_id", "type": "text"}, ...], "indices": [["decision_id"]]}]}
    * types: integer real text json blob. Missing tables, columns and indices are made, on every
-   * backend; a column that is gone stays. A table belongs to the plugin that declared it first. */
+   * backend; a column that is gone stays. A table belongs to the plugin that declared it first.
+   * "run_dependent": [column, ...] names what differs from run to run (positions, paths, clocks):
+   * `ephor export --canonical` leaves it out. */
   ephor_status (*declare)(void* context, ephor_view tables_json, ephor_error* error);
   /* [any] One SELECT over committed rows, on a read-only connection; `?` marks a parameter. */
   ephor_status (*select)(void* context, ephor_view sql, const ephor_cell* parameters,

@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdint>
@@ -20,8 +21,37 @@ namespace ephor {
 
 using Json = nlohmann::json;
 
-// Parses a configuration or request. Throws Error(EPHOR_INVALID) with the parser's position.
+// How deep a JSON text is nested; what stands in strings does not count. O(size), no allocation.
+inline int json_depth(std::string_view text) {
+  int depth = 0;
+  int deepest = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char character = text[i];
+    if (in_string) {
+      if (character == '\\') ++i;
+      if (character == '"') in_string = false;
+    } else if (character == '"') {
+      in_string = true;
+    } else if (character == '{' || character == '[') {
+      deepest = std::max(deepest, ++depth);
+    } else if (character == '}' || character == ']') {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
+// Copying and writing a Json recurses: deeper ones could end the process for want of stack.
+inline constexpr int kJsonDepthMax = 256;
+
+// Parses a configuration or request of at most kJsonDepthMax levels. Throws Error(EPHOR_INVALID)
+// with the parser's position.
 inline Json parse_json(std::string_view text, std::string_view what) {
+  if (json_depth(text) > kJsonDepthMax) {
+    throw Error(EPHOR_INVALID, std::string(what) + ": found more than " +
+                                   std::to_string(kJsonDepthMax) + " levels, expected fewer");
+  }
   try {
     return Json::parse(text.empty() ? std::string_view("{}") : text);
   } catch (const Json::parse_error& failure) {

@@ -202,13 +202,18 @@ class Host {
     throw Error(EPHOR_UNSUPPORTED, "this host has no extension " + std::string(id));
   }
 
-  // [control] Until start returns; once.
+  // [control] Until start returns; once. `key` belongs to EPHOR_POLICY_LATEST, see
+  // ephor_subscription.
   void subscribe(std::initializer_list<std::string_view> patterns,
-                 std::uint32_t policy = EPHOR_POLICY_REPLAY) const {
+                 std::uint32_t policy = EPHOR_POLICY_REPLAY, std::string_view key = {}) const {
     std::vector<ephor_view> views;
     for (const std::string_view pattern : patterns) views.push_back(to_view(pattern));
-    const ephor_subscription subscription{sizeof(ephor_subscription), policy, views.data(),
-                                          static_cast<std::uint32_t>(views.size()), 0};
+    const ephor_subscription subscription{sizeof(ephor_subscription),
+                                          policy,
+                                          views.data(),
+                                          static_cast<std::uint32_t>(views.size()),
+                                          0,
+                                          to_view(key)};
     check([&](ephor_error* error) {
       return table_->subscribe(table_->context, &subscription, error);
     });

@@ -329,3 +329,109 @@ TEST_CASE("bus: options out of range are refused", "[unit][bus]") {
   CHECK_THROWS_AS(Bus({.slots = 1}), std::invalid_argument);
   CHECK_THROWS_AS(Bus({.bytes_max = 0}), std::invalid_argument);
 }
+
+TEST_CASE("bus: a restarted reader reads again from where it is told", "[unit][bus]") {
+  Bus bus;
+  Reader reader(bus, {});
+  for (int i = 0; i < 5; ++i) bus.publish(make_batch(1 + i, 100, 100 * i));
+  Checker checker;
+  CHECK(reader.poll(checker, 250).events == 300);
+
+  SECTION("what the ring still holds, in the middle of a batch") {
+    const std::uint64_t back = reader.events_read() - 150;
+    reader.restart({}, OverflowPolicy::replay, sequence_of(2, 50), back);
+    CHECK(reader.next_sequence() == sequence_of(2, 50));
+    Checker again;
+    again.next = 150;
+    while (reader.poll(again).state == State::delivered) {
+    }
+    CHECK(again.seen == 350);
+    CHECK(again.wrong == 0);
+    CHECK(reader.stats().lag == 0);
+  }
+  SECTION("what the ring never held is for the journal") {
+    Bus later({.last_position = 10});
+    Reader behind(later, {});
+    later.publish(make_batch(11, 100, 0));
+    Checker first;
+    behind.poll(first);
+    behind.restart({}, OverflowPolicy::replay, sequence_of(4, 0), behind.events_read());
+    CHECK(behind.poll(first).state == State::fell_behind);
+    CHECK(behind.next_sequence() == sequence_of(4, 0));
+    CHECK(behind.stats().lag == 100);
+    behind.read_elsewhere(sequence_of(11, 0), 0);
+    REQUIRE(behind.try_rejoin(sequence_of(11, 0)));
+    Checker again;
+    behind.poll(again);
+    CHECK(again.seen == 100);
+    CHECK(again.wrong == 0);
+  }
+  SECTION("with another subscription") {
+    Interner names(100);
+    const auto one = static_cast<std::uint16_t>(names.id("a.one"));
+    const auto two = static_cast<std::uint16_t>(names.id("b.two"));
+    Bus mixed;
+    Reader choosing(mixed, {TopicFilter(names, {"a.*"}), OverflowPolicy::replay, kFromNow});
+    mixed.publish(make_batch(1, 40, 0, one));
+    mixed.publish(make_batch(2, 50, 40, two));
+    Checker first;
+    while (choosing.poll(first).state == State::delivered) {
+    }
+    CHECK(first.seen == 40);
+    choosing.restart(TopicFilter(names, {"b.>"}), OverflowPolicy::replay, sequence_of(1, 0), 0);
+    Checker second;
+    second.next = 40;
+    while (choosing.poll(second).state == State::delivered) {
+    }
+    CHECK(second.seen == 50);
+    CHECK(second.wrong == 0);
+    CHECK(choosing.next_sequence() == sequence_of(3, 0));
+  }
+}
+
+TEST_CASE("bus: a sink that throws leaves the position before its slice", "[unit][bus]") {
+  Bus bus;
+  Reader reader(bus, {});
+  bus.publish(make_batch(1, 300, 0));
+  int calls = 0;
+  CHECK_THROWS_AS(reader.poll(
+                      [&](const ephor_event*, std::uint32_t) {
+                        if (++calls == 2) throw std::runtime_error("no");
+                      },
+                      1000),
+                  std::runtime_error);
+  CHECK(reader.next_sequence() == sequence_of(1, 256));
+  reader.restart({}, OverflowPolicy::replay, reader.next_sequence(), 0);
+  Checker checker;
+  checker.next = 256;
+  while (reader.poll(checker).state == State::delivered) {
+  }
+  CHECK(checker.seen == 44);
+  CHECK(checker.wrong == 0);
+}
+
+TEST_CASE("bus: nobody waits for a detached reader, and nothing is kept for it", "[unit][bus]") {
+  Bus bus({.slots = 8});
+  Reader reader(bus, {});
+  Reader other(bus, {});
+  Checker checker;
+  bus.publish(make_batch(1, 10, 0));
+  CHECK(other.poll(checker).events == 10);
+  CHECK_FALSE(bus.wait_until_read(1, 1'000'000));
+  reader.detach();
+  CHECK(bus.wait_until_read(1, 1'000'000));
+  for (int i = 1; i < 200; ++i) {
+    bus.publish(make_batch(1 + i, 10, 10 * i));
+    while (other.poll(checker).state == State::delivered) {
+    }
+  }
+  CHECK(checker.wrong == 0);
+  CHECK(bus.stats().batches_live <= 8);
+  // It comes back through the journal.
+  reader.restart({}, OverflowPolicy::replay, sequence_of(1, 0), 0);
+  CHECK_FALSE(reader.is_detached());
+  CHECK_FALSE(bus.wait_until_read(200, 1'000'000));
+  CHECK(reader.poll(checker).state == State::fell_behind);
+  REQUIRE(reader.try_rejoin(sequence_of(201, 0)));
+  CHECK(bus.wait_until_read(200, 1'000'000));
+}

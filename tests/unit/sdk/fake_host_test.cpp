@@ -255,9 +255,35 @@ TEST_CASE("fake host: registration ends with start", "[unit][fake_host]") {
   ephor_error error{};
   error.struct_size = sizeof error;
   const ephor_view pattern = to_view(">");
-  const ephor_subscription subscription{sizeof subscription, 0, &pattern, 1, 0};
+  const ephor_subscription subscription{sizeof subscription, 0, &pattern, 1, 0, {}};
   const ephor_host* table = host.table();
   CHECK(table->subscribe(table->context, &subscription, &error) == EPHOR_STATE);
+}
+
+struct Subscriber final : Plugin {
+  static inline std::uint32_t policy = 0;
+  static inline std::string key;
+  Subscriber(Host host, std::string_view) { host.subscribe({"ephor.metric"}, policy, key); }
+};
+
+TEST_CASE("fake host: policy and key of the subscription are seen and checked",
+          "[unit][fake_host]") {
+  const auto load = [](FakeHost& host, std::uint32_t policy, const char* key) {
+    Subscriber::policy = policy;
+    Subscriber::key = key;
+    host.load_plugin<Subscriber>();
+  };
+  FakeHost host;
+  load(host, EPHOR_POLICY_LATEST, "/name");
+  CHECK(host.subscription_policy() == EPHOR_POLICY_LATEST);
+  CHECK(host.subscription_key() == "/name");
+  for (const auto& [policy, key] : {std::pair(EPHOR_POLICY_LATEST, "name"),
+                                    {EPHOR_POLICY_REPLAY, "/name"},
+                                    {EPHOR_POLICY_DROP_OLDEST, "topic"},
+                                    {3, ""}}) {
+    FakeHost other;
+    CHECK_THROWS_AS(load(other, static_cast<std::uint32_t>(policy), key), Error);
+  }
 }
 
 TEST_CASE("fake host: a checkpoint takes rows and state together", "[unit][fake_host]") {

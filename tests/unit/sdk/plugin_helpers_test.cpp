@@ -196,6 +196,17 @@ TEST_CASE("events: a trade's close under either name", "[unit][sdk]") {
   CHECK(own.open_time.empty());
 }
 
+TEST_CASE("json: a request is nested so deep and no deeper", "[unit][sdk]") {
+  const auto nested = [](int levels) {
+    return "{\"a\":" + std::string(levels - 1, '[') + std::string(levels - 1, ']') + "}";
+  };
+  CHECK(json_depth("") == 0);
+  CHECK(json_depth("[{\"[[\\\"[\":[]},[]]") == 3);  // brackets in strings do not count
+  CHECK(parse_json(nested(kJsonDepthMax), "it")["a"].is_array());
+  CHECK_THROWS_AS(parse_json(nested(kJsonDepthMax + 1), "it"), Error);
+  CHECK_THROWS_AS(parse_json(nested(4'000'000), "it"), Error);
+}
+
 TEST_CASE("json: what is not known is null", "[unit][sdk]") {
   CHECK(text_or_null("").is_null());
   CHECK(text_or_null("x") == "x");

@@ -190,6 +190,8 @@ class FakeHost {
     phase_ = Phase::none;
     plugin_ = {};
     patterns_.clear();
+    policy_ = EPHOR_POLICY_REPLAY;
+    key_.clear();
     is_subscribed_ = false;
     std::erase_if(queries_, [](const auto& entry) { return entry.second.is_of_plugin; });
     std::erase_if(routes_, [](const auto& entry) { return entry.second; });
@@ -245,6 +247,10 @@ class FakeHost {
 
   const std::vector<std::string>& failures() const { return failures_; }
   const std::vector<std::string>& subscription() const { return patterns_; }
+  // The policy (EPHOR_POLICY_*) and the key the plugin subscribed with. This host delivers
+  // everything, as to a reader that keeps up.
+  std::uint32_t subscription_policy() const { return policy_; }
+  const std::string& subscription_key() const { return key_; }
   std::uint64_t last_sequence() const {
     const std::lock_guard lock(mutex_);
     return log_.empty() ? 0 : log_.back()->event.sequence;
@@ -913,6 +919,18 @@ class FakeHost {
       FakeHost& host = self(context);
       host.require(Phase::created, "subscribe");
       if (host.is_subscribed_) throw Error(EPHOR_STATE, "one subscription per instance");
+      if (subscription->policy > EPHOR_POLICY_LATEST) {
+        throw Error(EPHOR_UNSUPPORTED, "policy " + std::to_string(subscription->policy));
+      }
+      std::string key;
+      if (EPHOR_HAS(subscription, ephor_subscription, key)) key = to_text(subscription->key);
+      const bool is_name = key == "topic" || key == "source" || key == "correlation";
+      if (!key.empty() && !is_name && key.front() != '/') {
+        throw Error(EPHOR_INVALID, "key \"" + key + "\"");
+      }
+      if (!key.empty() && subscription->policy != EPHOR_POLICY_LATEST) {
+        throw Error(EPHOR_INVALID, "key \"" + key + "\" belongs to the policy latest");
+      }
       for (std::uint32_t i = 0; i < subscription->pattern_count; ++i) {
         const std::string_view pattern = to_text(subscription->patterns[i]);
         const std::size_t rest = pattern.find('>');
@@ -922,6 +940,8 @@ class FakeHost {
         }
         host.patterns_.emplace_back(pattern);
       }
+      host.policy_ = subscription->policy;
+      host.key_ = std::move(key);
       host.is_subscribed_ = true;
     });
   }
@@ -1406,6 +1426,8 @@ class FakeHost {
   std::deque<std::string> topics_{""};
   std::deque<std::string> sources_{""};
   std::vector<std::string> patterns_;
+  std::uint32_t policy_ = EPHOR_POLICY_REPLAY;
+  std::string key_;
   bool is_subscribed_ = false;
   std::vector<Published> published_;
   std::set<std::pair<std::uint64_t, std::uint32_t>> derived_ids_;
