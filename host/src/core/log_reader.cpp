@@ -45,6 +45,21 @@ bool carries(std::string_view text, Describer& describer, std::span<const std::u
 
 }  // namespace
 
+std::vector<std::uint64_t> join_keys_of(const StoredBatch& stored, Describer& describer) {
+  JoinKeys joins;
+  for (std::size_t i = 0; i < stored.records.size(); ++i) {
+    const std::string_view text = stored.record(i);
+    Fault fault;
+    simdjson::dom::element root;
+    ephor_event event{};
+    Hash128 id;
+    if (describer.parse(text, root, fault)) {
+      describer.describe(text, root, INT64_MAX / 2, joins, event, id, fault);
+    }
+  }
+  return joins.take_sorted();
+}
+
 DescriberPool::Lease DescriberPool::lend() {
   {
     const std::scoped_lock lock(mutex_);
@@ -72,8 +87,9 @@ bool LogReader::next(std::uint64_t position, StoredBatch& stored,
   for (std::size_t i = 0; i < stored.records.size(); ++i) {
     ephor_event event{};
     if (!redescribe(stored, i, *describer, event)) {
-      throw HostError(EPHOR_IO, "journal batch " + std::to_string(stored.position) + " record " +
-                                    std::to_string(i) + ": found no CloudEvents object");
+      throw DamageError("journal: position " + std::to_string(stored.position) + " record " +
+                            std::to_string(i) + ": found no CloudEvents object",
+                        false, stored.position, stored.position, stored.records.size());
     }
     events.push_back(event);
   }
@@ -96,7 +112,16 @@ void LogReader::find(std::string_view id, const EventVisitor& visit) const {
   const std::string_view needle = std::string_view(escaped).substr(1, escaped.size() - 2);
   const auto describer = describers_.lend();
   for (const std::uint64_t position : positions) {
-    const StoredBatch stored = journal_.read(position);
+    StoredBatch stored;
+    try {
+      stored = journal_.read(position);
+    } catch (const DamageError& damage) {
+      tell_damage_(damage);
+      continue;
+    } catch (const HostError& failure) {
+      if (failure.status() != EPHOR_NOT_FOUND) throw;
+      continue;  // removed since the index was read
+    }
     for (std::size_t i = 0; i < stored.records.size(); ++i) {
       const std::string_view text = stored.record(i);
       // Cheap first: only a record that holds the id's text can carry it.
@@ -114,7 +139,18 @@ std::uint64_t LogReader::read(std::uint64_t from, std::string_view pattern, std:
   StoredBatch stored;
   std::vector<ephor_event> events;
   std::uint64_t position = position_of(from);
-  while (next(position, stored, events)) {
+  const auto next_whole = [&] {
+    for (;;) {
+      try {
+        return next(position, stored, events);
+      } catch (const DamageError& damage) {
+        if (damage.last_position < position) throw;
+        tell_damage_(damage);
+        position = damage.last_position + 1;
+      }
+    }
+  };
+  while (next_whole()) {
     for (const ephor_event& event : events) {
       if (event.sequence < from || !filter.matches(event.topic)) continue;
       if (limit-- == 0) return event.sequence;

@@ -56,8 +56,12 @@ class LogReader {
   LogReader(const Journal& journal, DescriberPool& describers)
       : journal_(journal), describers_(describers) {}
 
+  // Who is told of damage that `find` and `read` pass. Before anybody reads.
+  using DamageSink = std::function<void(const DamageError&)>;
+  void tell_damage(DamageSink sink) { tell_damage_ = std::move(sink); }
+
   // The events of the first batch at `position` or later; false at the end. `bytes` holds the
-  // records. Throws HostError EPHOR_IO if the batch is damaged; stored.position then names it.
+  // records. Throws DamageError if the batch is damaged; stored.position then names it.
   bool next(std::uint64_t position, StoredBatch& stored, std::vector<ephor_event>& events) const;
 
   // Events that carry `id` as correlation id, trace id, declared join key or join attribute, in log
@@ -72,6 +76,10 @@ class LogReader {
  private:
   const Journal& journal_;
   DescriberPool& describers_;
+  DamageSink tell_damage_ = [](const DamageError&) {};
 };
+
+// The join keys of a stored batch, as the door computed them: distinct, sorted.
+std::vector<std::uint64_t> join_keys_of(const StoredBatch& stored, Describer& describer);
 
 }  // namespace ephor::host

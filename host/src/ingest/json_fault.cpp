@@ -22,7 +22,9 @@ class FaultFinder final : public nlohmann::json_sax<nlohmann::json> {
   bool number_float(number_float_t, const string_t& text) override {
     item();
     if (text.find_first_of(".eE") != std::string::npos) return true;
-    return stop("found " + text + ", expected an integer of at most 64 bits");
+    constexpr std::size_t kDigitsMax = 60;
+    return stop("found " + (text.size() > kDigitsMax ? shown(text) : text) +
+                ", expected an integer of at most 64 bits");
   }
   bool string(string_t&) override { return item(); }
   bool binary(binary_t&) override { return item(); }

@@ -229,7 +229,19 @@ std::string shown(std::string_view text) {
     head.remove_suffix(1);
   }
   std::string out;
-  append_json_string(out, head);
+  if (simdjson::validate_utf8(head)) {
+    append_json_string(out, head);
+  } else {  // a message is UTF-8, whatever it speaks of
+    std::string readable;
+    for (const char c : head) {
+      if (static_cast<unsigned char>(c) < 0x80) {
+        readable += c;
+      } else {
+        readable += "\xEF\xBF\xBD";
+      }
+    }
+    append_json_string(out, readable);
+  }
   if (is_cut) out += "... (" + std::to_string(text.size()) + " bytes)";
   return out;
 }

@@ -37,6 +37,7 @@ void append_json(std::string& out, simdjson::dom::element value);
 void append_pointer_token(std::string& pointer, std::string_view token);
 
 // A value as a message shows it: short, control characters made visible, "an object" for objects.
+// Text that is no UTF-8 is shown with U+FFFD for each of its bytes beyond ASCII.
 std::string shown(simdjson::dom::element value);
 std::string shown(std::string_view text);
 

@@ -158,6 +158,36 @@ class Reader {
   std::size_t at_ = 0;
 };
 
+// The most that the blocks of a frame can hold (RFC 8878, section 3.1.1): what its header claims is
+// not believed beyond that, so that damage cannot ask for any amount of memory.
+std::uint64_t content_bytes_max(std::string_view frame) {
+  constexpr std::size_t kDescriptorOffset = 4;  // behind the magic number
+  constexpr std::size_t kDictionaryIdBytes[] = {0, 1, 2, 4};
+  constexpr std::size_t kContentSizeBytes[] = {0, 2, 4, 8};
+  constexpr std::size_t kBlockHeaderBytes = 3;
+  constexpr std::uint64_t kBlockContentBytesMax = 128U << 10U;
+  const auto byte = [&](std::size_t at) {
+    return std::uint32_t{static_cast<std::uint8_t>(frame[at])};
+  };
+  if (frame.size() <= kDescriptorOffset) return 0;
+  const std::uint32_t descriptor = byte(kDescriptorOffset);
+  const bool is_single_segment = (descriptor & 0x20U) != 0;
+  std::size_t at = kDescriptorOffset + 1 + kDictionaryIdBytes[descriptor & 3U];
+  // A single segment has no window byte, and at least one byte of content size.
+  at += std::max<std::size_t>(kContentSizeBytes[descriptor >> 6U], is_single_segment ? 1 : 0);
+  at += is_single_segment ? 0 : 1;
+  std::uint64_t total = 0;
+  for (bool is_last = false; !is_last && at + kBlockHeaderBytes <= frame.size();) {
+    const std::uint32_t header = byte(at) | byte(at + 1) << 8U | byte(at + 2) << 16U;
+    is_last = (header & 1U) != 0;
+    const bool is_compressed = (header & 4U) != 0;  // else as it is, or one byte repeated
+    const bool is_repeated = (header & 6U) == 2U;
+    total += is_compressed ? kBlockContentBytesMax : header >> 3U;
+    at += kBlockHeaderBytes + (is_repeated ? 1 : header >> 3U);
+  }
+  return total;
+}
+
 void decompress(std::string_view body, std::uint64_t size_max, Buffer& bytes) {
   const unsigned long long size = ZSTD_getFrameContentSize(body.data(), body.size());
   if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR) {
@@ -166,6 +196,10 @@ void decompress(std::string_view body, std::uint64_t size_max, Buffer& bytes) {
   if (size > size_max) {
     throw std::runtime_error("its frame claims " + std::to_string(size) +
                              " bytes, expected at most " + std::to_string(size_max));
+  }
+  if (const std::uint64_t bound = content_bytes_max(body); size > bound) {
+    throw std::runtime_error("its frame claims " + std::to_string(size) +
+                             " bytes, but its blocks hold at most " + std::to_string(bound));
   }
   thread_local std::unique_ptr<ZSTD_DCtx, ContextDeleter> context(ZSTD_createDCtx());
   if (context == nullptr) throw std::bad_alloc();
@@ -256,9 +290,11 @@ void decode_body(std::uint32_t codec, std::string_view body, std::uint64_t count
 }
 
 std::vector<Hash128> decode_ids(std::string_view ids, std::uint64_t count) {
-  if (ids.size() != count * sizeof(Hash128)) {
+  // Not count * 16, which wraps around for a count that is damaged.
+  if (ids.size() % sizeof(Hash128) != 0 || ids.size() / sizeof(Hash128) != count) {
     throw std::runtime_error(std::to_string(ids.size()) + " bytes of ids, expected " +
-                             std::to_string(count * sizeof(Hash128)));
+                             std::to_string(sizeof(Hash128)) + " for each of " +
+                             std::to_string(count) + " events");
   }
   std::vector<Hash128> decoded(count);
   if (count != 0) std::memcpy(decoded.data(), ids.data(), ids.size());

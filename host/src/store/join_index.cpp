@@ -10,12 +10,12 @@
 #include <string_view>
 #include <utility>
 
+#include "event/error.hpp"
+#include "store/join_page.hpp"
+
 namespace ephor::host {
 namespace {
 
-// A page body is [entry] x n: n keys (u64), then n offsets from the run's first position (u32).
-// 330 entries fill one 4096-byte database page without overflow.
-constexpr std::size_t kPageEntries = 330;
 constexpr std::size_t kEntryBytes = sizeof(std::uint64_t) + sizeof(std::uint32_t);
 
 std::string_view bytes_of(const std::vector<std::uint64_t>& numbers) {
@@ -24,8 +24,8 @@ std::string_view bytes_of(const std::vector<std::uint64_t>& numbers) {
 
 std::vector<std::uint64_t> numbers_of(std::string_view bytes, const char* where) {
   if (bytes.size() % sizeof(std::uint64_t) != 0) {
-    throw std::runtime_error(std::string(where) + ": " + std::to_string(bytes.size()) +
-                             " bytes, expected a multiple of 8");
+    throw DamageError("journal: " + std::string(where) + ": damaged: " + std::to_string(bytes.size()) +
+                      " bytes, expected a multiple of 8");
   }
   std::vector<std::uint64_t> numbers(bytes.size() / sizeof(std::uint64_t));
   if (!numbers.empty()) std::memcpy(numbers.data(), bytes.data(), bytes.size());
@@ -48,13 +48,31 @@ std::uint64_t load_u64(const char* at) {
 JoinIndex::Pages::Pages(soci::session& session)
     : select_(session, "SELECT body FROM join_pages WHERE page = ?") {}
 
+std::vector<JoinIndex::Pages::Entry> JoinIndex::Pages::read(std::int64_t page) {
+  const sqlite::CursorScope scope(select_);
+  select_.bind(1, page);
+  if (!select_.step()) return {};
+  const std::string_view body = select_.blob(0);
+  if (body.size() % kEntryBytes != 0) {
+    throw DamageError("join index: page " + std::to_string(page) + " has " +
+                      std::to_string(body.size()) + " bytes");
+  }
+  std::vector<Entry> entries(body.size() / kEntryBytes);
+  const char* const offsets = body.data() + entries.size() * sizeof(std::uint64_t);
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    entries[i].key = load_u64(body.data() + i * sizeof(std::uint64_t));
+    std::memcpy(&entries[i].offset, offsets + i * sizeof(std::uint32_t), sizeof(std::uint32_t));
+  }
+  return entries;
+}
+
 void JoinIndex::Tail::add(std::uint64_t position, std::span<const std::uint64_t> added) {
   keys.insert(keys.end(), added.begin(), added.end());
   positions.insert(positions.end(), added.size(), position);
 }
 
 JoinIndex::JoinIndex(soci::session& writer, std::size_t run_entries, bool read_only)
-    : writer_(writer), run_entries_(run_entries), tail_keys_(writer) {
+    : writer_(writer), run_entries_(run_entries), read_only_(read_only), tail_keys_(writer) {
   if (read_only) {
     load();
     return;
@@ -67,6 +85,7 @@ JoinIndex::JoinIndex(soci::session& writer, std::size_t run_entries, bool read_o
                   "CREATE TABLE IF NOT EXISTS join_runs(first_page INTEGER PRIMARY KEY,"
                   " first_position INTEGER, last_position INTEGER, fences BLOB)");
   load();
+  find_unowned_pages();
   insert_tail_ = std::make_unique<soci::statement>(
       (writer_.prepare << "INSERT INTO join_tail(position, keys) VALUES(:p, :k)",
        soci::use(tail_position_), soci::use(tail_keys_)));
@@ -109,6 +128,26 @@ void JoinIndex::flush_if_full() {
   sqlite::execute(writer_, "DELETE FROM join_tail");
 }
 
+// Pages of a merge that a crash cut short.
+void JoinIndex::find_unowned_pages() {
+  Runs owned = runs_;
+  std::sort(owned.begin(), owned.end(),
+            [](const auto& a, const auto& b) { return a->first_page < b->first_page; });
+  std::int64_t end = 0;
+  {
+    sqlite::Cursor greatest(writer_, "SELECT coalesce(max(page), 0) + 1 FROM join_pages");
+    greatest.step();
+    end = greatest.integer(0);
+  }
+  std::int64_t at = 0;
+  for (const auto& run : owned) {
+    if (run->first_page > at) trash_.push_back({at, run->first_page});
+    at = std::max(at, run->end_page());
+  }
+  if (end > at) trash_.push_back({at, end});
+  next_page_ = std::max(end, at);
+}
+
 std::shared_ptr<const JoinIndex::Run> JoinIndex::write_run(const Tail& tail) {
   auto run = std::make_shared<Run>();
   const auto [low, high] = std::minmax_element(tail.positions.begin(), tail.positions.end());
@@ -117,47 +156,40 @@ std::shared_ptr<const JoinIndex::Run> JoinIndex::write_run(const Tail& tail) {
   if (*high - *low > std::numeric_limits<std::uint32_t>::max()) {
     throw std::runtime_error("join index: a run spans more than 2^32 batches");
   }
-  std::vector<std::pair<std::uint64_t, std::uint32_t>> entries(tail.keys.size());
+  std::vector<Pages::Entry> entries(tail.keys.size());
   for (std::size_t i = 0; i < entries.size(); ++i) {
     entries[i] = {tail.keys[i], static_cast<std::uint32_t>(tail.positions[i] - *low)};
   }
   std::sort(entries.begin(), entries.end());
 
-  {
-    sqlite::Cursor next_page(writer_, "SELECT coalesce(max(page), 0) + 1 FROM join_pages");
-    next_page.step();
-    run->first_page = next_page.integer(0);
-  }
+  run->first_page = next_page_;
   long long page = run->first_page;
   soci::blob body(writer_);
   soci::statement insert_page =
       (writer_.prepare << "INSERT INTO join_pages(page, body) VALUES(:p, :b)", soci::use(page),
        soci::use(body));
-  std::string bytes;
   for (std::size_t begin = 0; begin < entries.size(); begin += kPageEntries, ++page) {
     const std::size_t count = std::min(kPageEntries, entries.size() - begin);
-    bytes.resize(count * kEntryBytes);
-    char* const keys = bytes.data();
-    char* const offsets = keys + count * sizeof(std::uint64_t);
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto& [key, offset] = entries[begin + i];
-      std::memcpy(keys + i * sizeof(key), &key, sizeof(key));
-      std::memcpy(offsets + i * sizeof(offset), &offset, sizeof(offset));
-    }
-    assign(body, bytes);
+    const auto first = entries.begin() + static_cast<std::ptrdiff_t>(begin);
+    assign(body, join_page_bytes({first, first + static_cast<std::ptrdiff_t>(count)}));
     insert_page.execute(true);
-    run->fences.push_back(entries[begin].first);
+    run->fences.push_back(first->key);
   }
 
-  const long long first_page = run->first_page;
-  const auto first_position = static_cast<long long>(run->first_position);
-  const auto last_position = static_cast<long long>(run->last_position);
+  write_directory(*run);
+  next_page_ = run->end_page();
+  return run;
+}
+
+void JoinIndex::write_directory(const Run& run) {
+  const long long first_page = run.first_page;
+  const auto first_position = static_cast<long long>(run.first_position);
+  const auto last_position = static_cast<long long>(run.last_position);
   soci::blob fences(writer_);
-  assign(fences, bytes_of(run->fences));
+  assign(fences, bytes_of(run.fences));
   writer_ << "INSERT INTO join_runs(first_page, first_position, last_position, fences)"
              " VALUES(:a, :b, :c, :d)",
       soci::use(first_page), soci::use(first_position), soci::use(last_position), soci::use(fences);
-  return run;
 }
 
 void JoinIndex::remove_before(std::uint64_t position) {
@@ -167,7 +199,7 @@ void JoinIndex::remove_before(std::uint64_t position) {
   for (const auto& run : runs_) {
     if (run->last_position >= position) continue;
     const long long first = run->first_page;
-    const long long end = first + static_cast<long long>(run->fences.size());
+    const long long end = run->end_page();
     writer_ << "DELETE FROM join_pages WHERE page >= :a AND page < :b", soci::use(first),
         soci::use(end);
     writer_ << "DELETE FROM join_runs WHERE first_page = :a", soci::use(first);
@@ -186,14 +218,12 @@ void JoinIndex::publish() {
                            staged_.positions.end());
   }
   if (const std::uint64_t position = staged_remove_before_; position != 0) {
+    removed_before_ = std::max(removed_before_, position);
     std::erase_if(runs_, [&](const auto& run) { return run->last_position < position; });
-    Tail kept;
-    for (std::size_t i = 0; i < tail_.keys.size(); ++i) {
-      if (tail_.positions[i] < position) continue;
-      kept.keys.push_back(tail_.keys[i]);
-      kept.positions.push_back(tail_.positions[i]);
-    }
-    tail_ = std::move(kept);
+    const auto kept = std::lower_bound(tail_.positions.begin(), tail_.positions.end(), position) -
+                      tail_.positions.begin();
+    tail_.positions.erase(tail_.positions.begin(), tail_.positions.begin() + kept);
+    tail_.keys.erase(tail_.keys.begin(), tail_.keys.begin() + kept);
   }
   discard();
 }
@@ -205,22 +235,47 @@ void JoinIndex::discard() {
 }
 
 std::vector<std::uint64_t> JoinIndex::find(std::uint64_t key, Pages& pages) const {
+  constexpr int kTriesMax = 8;  // runs may be merged away while one looks
   std::vector<std::uint64_t> positions;
-  Runs runs;
-  {
-    const std::shared_lock lock(mutex_);
-    runs = runs_;
-    for (std::size_t i = 0; i < tail_.keys.size(); ++i) {
-      if (tail_.keys[i] == key) positions.push_back(tail_.positions[i]);
+  bool is_complete = false;
+  for (int i = 0; i < kTriesMax && !is_complete; ++i) {
+    is_complete = true;
+    positions.clear();
+    Runs runs;
+    {
+      const std::shared_lock lock(mutex_);
+      runs = runs_;
+      for (std::size_t at = 0; at < tail_.keys.size(); ++at) {
+        if (tail_.keys[at] == key) positions.push_back(tail_.positions[at]);
+      }
     }
+    for (const auto& run : runs)
+      is_complete = find_in_run(*run, key, pages, positions) && is_complete;
+    if (read_only_) break;
   }
-  for (const auto& run : runs) find_in_run(*run, key, pages, positions);
   std::sort(positions.begin(), positions.end());
   positions.erase(std::unique(positions.begin(), positions.end()), positions.end());
   return positions;
 }
 
-void JoinIndex::find_in_run(const Run& run, std::uint64_t key, Pages& pages,
+std::size_t JoinIndex::run_count() const {
+  const std::shared_lock lock(mutex_);
+  return runs_.size();
+}
+
+void JoinIndex::visit(Pages& pages, const EntryVisitor& visitor) const {
+  const std::shared_lock lock(mutex_);
+  for (const auto& run : runs_) {
+    for (std::int64_t page = run->first_page; page < run->end_page(); ++page) {
+      for (const Pages::Entry& entry : pages.read(page)) {
+        visitor(entry.key, run->first_position + entry.offset);
+      }
+    }
+  }
+  for (std::size_t i = 0; i < tail_.keys.size(); ++i) visitor(tail_.keys[i], tail_.positions[i]);
+}
+
+bool JoinIndex::find_in_run(const Run& run, std::uint64_t key, Pages& pages,
                             std::vector<std::uint64_t>& positions) {
   const auto& fences = run.fences;
   // The page before the first fence >= key may end with the key, and the key may go on over pages.
@@ -229,11 +284,11 @@ void JoinIndex::find_in_run(const Run& run, std::uint64_t key, Pages& pages,
   for (; fence != fences.end() && *fence <= key; ++fence) {
     pages.select_.bind(1, run.first_page + (fence - fences.begin()));
     const sqlite::CursorScope scope(pages.select_);
-    if (!pages.select_.step()) return;  // removed since the directory was read
+    if (!pages.select_.step()) return false;  // removed since the directory was read
     const std::string_view body = pages.select_.blob(0);
     const std::size_t count = body.size() / kEntryBytes;
     if (body.size() % kEntryBytes != 0) {
-      throw std::runtime_error("join index: a page of " + std::to_string(body.size()) + " bytes");
+      throw DamageError("join index: a page of " + std::to_string(body.size()) + " bytes");
     }
     const char* const offsets = body.data() + count * sizeof(std::uint64_t);
     std::size_t low = 0;
@@ -252,6 +307,7 @@ void JoinIndex::find_in_run(const Run& run, std::uint64_t key, Pages& pages,
       positions.push_back(run.first_position + offset);
     }
   }
+  return true;
 }
 
 }  // namespace ephor::host

@@ -7,10 +7,13 @@
 // one row per batch in `join_tail`); after kRunEntries of them they are sorted and written once as
 // a run: consecutive pages of sorted (key, position), each as large as a database page, and a
 // directory row with the first key of every page. A look-up searches the tail in memory and reads
-// one page per run.
+// one page per run. Eight runs of about one size are merged into one, a little at a time, so that
+// the number of runs grows with the logarithm of the journal.
 #pragma once
 
+#include <compare>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <shared_mutex>
 #include <span>
@@ -27,6 +30,7 @@ class JoinIndex {
   // Makes the tables if they are missing and loads tail and directory. `writer` outlives it.
   explicit JoinIndex(soci::session& writer, std::size_t run_entries = kRunEntries,
                      bool read_only = false);
+  ~JoinIndex();
 
   // Writer's side, one thread, inside the writer's transaction; `publish` after its commit,
   // `discard` after its failure.
@@ -36,16 +40,36 @@ class JoinIndex {
   void publish();
   void discard();
 
+  // Writer's side, with a transaction of its own: forgets everything, to be built anew.
+  void clear();
+  // Writer's side, with transactions of its own: merges or tidies up some 500 KB; false if there is
+  // nothing to do. A crash in the middle leaves pages that no run owns; they go at the next start.
+  bool merge_step();
+
+  // [any]
+  std::size_t run_count() const;
+
   // Any thread, with a connection of its own. Ascending, distinct.
   class Pages {  // reads one page of a run
    public:
     explicit Pages(soci::session& session);
+
+    // The entries of a page; empty if it is gone. Throws if it is damaged.
+    struct Entry {
+      std::uint64_t key = 0;
+      std::uint32_t offset = 0;  // position less the run's first
+      friend auto operator<=>(const Entry&, const Entry&) = default;
+    };
+    std::vector<Entry> read(std::int64_t page);
 
    private:
     friend class JoinIndex;
     sqlite::Cursor select_;
   };
   std::vector<std::uint64_t> find(std::uint64_t key, Pages& pages) const;
+  // Every entry there is. `pages` is a connection of the caller's.
+  using EntryVisitor = std::function<void(std::uint64_t key, std::uint64_t position)>;
+  void visit(Pages& pages, const EntryVisitor& visitor) const;
 
  private:
   struct Run {
@@ -53,6 +77,8 @@ class JoinIndex {
     std::uint64_t first_position = 0;
     std::uint64_t last_position = 0;
     std::vector<std::uint64_t> fences;  // the first key of each page
+
+    std::int64_t end_page() const { return first_page + static_cast<std::int64_t>(fences.size()); }
   };
   using Runs = std::vector<std::shared_ptr<const Run>>;
   // Two arrays: a look-up scans the keys alone.
@@ -61,19 +87,40 @@ class JoinIndex {
     std::vector<std::uint64_t> positions;
     void add(std::uint64_t position, std::span<const std::uint64_t> added);
   };
+  struct PageRange {
+    std::int64_t begin = 0;
+    std::int64_t end = 0;
+  };
+  struct Merge;  // of several runs into one, in hand
 
   void load();
+  void find_unowned_pages();
   std::shared_ptr<const Run> write_run(const Tail& tail);
-  static void find_in_run(const Run& run, std::uint64_t key, Pages& pages,
+  void write_directory(const Run& run);
+  void begin_merge();
+  void advance_merge();
+  void finish_merge();
+  void give_up_merge();
+  void empty_trash();
+  unsigned level_of(const Run& run) const;
+  // False if a page was gone.
+  static bool find_in_run(const Run& run, std::uint64_t key, Pages& pages,
                           std::vector<std::uint64_t>& positions);
 
   soci::session& writer_;
   const std::size_t run_entries_;
+  const bool read_only_;
 
   // The transaction in hand; writer's thread only.
   Tail staged_;
   std::shared_ptr<const Run> staged_run_;
   std::uint64_t staged_remove_before_ = 0;
+
+  // Writer's thread only.
+  std::int64_t next_page_ = 1;
+  std::uint64_t removed_before_ = 0;
+  std::shared_ptr<Merge> merge_;  // shared, because its type is another file's affair
+  std::vector<PageRange> trash_;  // of merged runs, and what a crash left
 
   // Prepared once; SOCI binds these variables.
   long long tail_position_ = 0;

@@ -9,12 +9,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "event/batch.hpp"
+#include "event/error.hpp"
 
 namespace ephor::host {
 
@@ -69,8 +71,33 @@ struct JournalStats {
   std::uint64_t last_position = 0;
 };
 
+// Events that were in the log and cannot be read any more.
+struct JournalGap {
+  std::uint64_t first_sequence = 0;
+  std::uint64_t last_sequence = 0;
+  std::uint64_t batches = 0;
+  std::optional<std::uint64_t> events;  // empty: not known any more
+  std::uint64_t bytes = 0;              // as stored
+  std::string why;                      // "retention", or what was found
+  std::int64_t at_ns = 0;               // when it was found or made
+};
+
+// How much one step of retention may take.
+struct RemovalLimits {
+  std::uint64_t before_position = 0;
+  std::uint64_t batches_max = 256;
+  std::uint64_t bytes_max = 4U << 20;  // stored
+  std::int64_t arrived_before_ns = INT64_MAX;
+  std::uint64_t ids_window = 0;  // ids among the newest so many events of the log are kept
+};
+struct Removal {
+  std::uint64_t batches = 0;
+  std::uint64_t events = 0;
+  std::uint64_t bytes = 0;
+};
+
 // Thread-safe. Every failure is a HostError: EPHOR_FULL (disk or limit; try again later), EPHOR_IO,
-// EPHOR_NOT_FOUND, EPHOR_INVALID.
+// EPHOR_NOT_FOUND, EPHOR_INVALID; damage is a DamageError.
 class Journal {
  public:
   virtual ~Journal() = default;
@@ -89,10 +116,10 @@ class Journal {
   // Forces all that was appended onto the disk, whatever the durability.
   virtual void sync() = 0;
 
-  // Throws EPHOR_NOT_FOUND if there is no such batch, EPHOR_IO naming it if it is damaged.
+  // Throws EPHOR_NOT_FOUND if there is no such batch, DamageError naming it if it is damaged.
   virtual StoredBatch read(std::uint64_t position) const = 0;
-  // The first batch with position >= `from`; false at the end. Throws EPHOR_IO if it is damaged
-  // (batch.position then names it, so that a reader can go on behind it).
+  // The first batch with position >= `from`; false at the end. Throws DamageError if it is damaged;
+  // batch.position is then the last one that cannot be read, so that a reader can go on behind it.
   virtual bool next(std::uint64_t from, StoredBatch& batch) const = 0;
   // Positions of the batches that hold an event with this join_key(), ascending.
   virtual std::vector<std::uint64_t> find(std::uint64_t key) const = 0;
@@ -103,16 +130,26 @@ class Journal {
   virtual std::uint64_t oldest_position() const = 0;
 
   // The ids of the newest `events_max` events, newest batch first, in stored order within a batch.
+  // A damaged batch is left out; ids that removed batches left behind come last.
   using IdsVisitor = std::function<void(std::uint64_t position, std::span<const Hash128> ids)>;
   virtual void load_recent_ids(std::uint64_t events_max, const IdsVisitor& visitor) const = 0;
 
   // Forgets every batch before `position`.
   virtual void remove_before(std::uint64_t position) = 0;
 
+  // What is known to be missing, ascending.
+  virtual std::vector<JournalGap> gaps() const { return {}; }
+  // False if it is known already. Keeps it, or, opened for reading only, remembers it.
+  virtual bool record_gap(const JournalGap&) { return false; }
+
   virtual JournalStats stats() const = 0;
 
   // Random, made with the data directory, stable for its life: 32 hex digits.
   virtual std::string id() const = 0;
 };
+
+// Like next(), but goes on behind damage, which it hands to `on_damage`.
+bool next_readable(const Journal& journal, std::uint64_t from, StoredBatch& batch,
+                   const std::function<void(const DamageError&)>& on_damage);
 
 }  // namespace ephor::host

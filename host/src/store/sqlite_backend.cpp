@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "event/error.hpp"
+#include "store/damage_mark.hpp"
 #include "store/sql_text.hpp"
 #include "store/sqlite_cursor.hpp"
 #include "store/storage_backend.hpp"
@@ -159,7 +160,15 @@ class SqliteBackend final : public StorageBackend {
   }
   void roll_back(soci::session& session) noexcept override { sqlite::roll_back(session); }
   bool is_broken(soci::session&) noexcept override { return false; }
-  void rethrow(const std::string& where) override { sqlite::rethrow(where); }
+  // Damage is noted for the next start, which looks at the whole file.
+  void rethrow(const std::string& where) override {
+    try {
+      sqlite::rethrow(where);
+    } catch (const DamageError& damage) {
+      if (!options_.read_only) mark_as_damaged(file_, damage.what());
+      throw;
+    }
+  }
 
  private:
   const std::filesystem::path file_;

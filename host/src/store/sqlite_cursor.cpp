@@ -48,12 +48,43 @@ std::string quoted(const std::filesystem::path& path) {
 
 }  // namespace
 
+bool is_damage(int result) {
+  switch (result & 0xFF) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return true;
+    case SQLITE_IOERR:
+      return result == SQLITE_IOERR_READ || result == SQLITE_IOERR_SHORT_READ ||
+             result == SQLITE_IOERR_CORRUPTFS;
+    default:
+      return false;
+  }
+}
+
+std::vector<std::string> integrity_faults(soci::session& session, bool is_quick, int count_max) {
+  std::vector<std::string> faults;
+  try {
+    Cursor check(session,
+                 std::string(is_quick ? "PRAGMA quick_check(" : "PRAGMA integrity_check(") +
+                     std::to_string(count_max) + ")");
+    while (check.step()) {
+      if (check.text(0) != "ok") faults.emplace_back(check.text(0));
+    }
+  } catch (const std::exception& error) {
+    faults.emplace_back(error.what());
+  }
+  return faults;
+}
+
 void rethrow(const std::string& where) {
   try {
     throw;
   } catch (const HostError&) {
     throw;
   } catch (const soci::sqlite3_soci_error& error) {
+    if (is_damage(error.result())) {
+      throw DamageError(where + ": damaged: " + error.get_error_message());
+    }
     throw HostError(status_of(error.result()), where + ": " + error.get_error_message());
   } catch (const soci::soci_error& error) {
     throw HostError(EPHOR_IO, where + ": " + error.get_error_message());
@@ -128,7 +159,8 @@ bool Cursor::step() {
   const int result = sqlite3_step(stmt_);
   if (result == SQLITE_ROW) return true;
   if (result != SQLITE_DONE) {
-    const soci::sqlite3_soci_error error(sqlite3_errmsg(handle(session_)), result);
+    const soci::sqlite3_soci_error error(sqlite3_errmsg(handle(session_)),
+                                         sqlite3_extended_errcode(handle(session_)));
     reset();
     throw error;
   }

@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ephor::host::sqlite {
 
@@ -29,8 +30,17 @@ void execute(soci::session& session, const std::string& sql);
 // Ends an open transaction if there is one; never throws.
 void roll_back(soci::session& session) noexcept;
 
-// Rethrows the exception in flight as a HostError that starts with `where`.
+// Rethrows the exception in flight as a HostError that starts with `where`; a DamageError if the
+// file's pages are damaged.
 [[noreturn]] void rethrow(const std::string& where);
+
+// The code (primary or extended) says that pages are not what SQLite wrote, or cannot be read. A
+// full disk, a lock or a failed write is none.
+bool is_damage(int result);
+
+// The faults that SQLite finds in the structure of the file, at most `count_max`; empty: none.
+// Reads all of it. Throws nothing for what is in the file.
+std::vector<std::string> integrity_faults(soci::session& session, bool is_quick, int count_max);
 
 // A prepared SELECT. Columns count from 0, parameters from 1. A view dies with the next step or
 // reset; a row left open keeps the snapshot of the connection, so reset is also done on

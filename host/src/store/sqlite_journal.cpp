@@ -2,7 +2,10 @@
 #include "store/sqlite_journal.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <iterator>
 #include <limits>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <random>
@@ -13,160 +16,21 @@
 
 #include "event/error.hpp"
 #include "store/batch_codec.hpp"
-#include "store/join_index.hpp"
+#include "store/damage_mark.hpp"
+#include "store/journal_statements.hpp"
 #include "store/sqlite_cursor.hpp"
 
 namespace ephor::host {
 namespace {
+
+using namespace journal;
 
 constexpr int kPageBytes = 4096;
 // 16 MiB of log between checkpoints; above 64 MiB (a long reader held it) the file is cut back.
 constexpr int kCheckpointPages = 4000;
 constexpr int kWalBytesMax = 64 << 20;
 constexpr std::size_t kIdleReadersMax = 8;
-
-constexpr const char* kTables[] = {
-    "CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value)",
-    // ids before body: reading them does not walk the body's overflow pages.
-    "CREATE TABLE IF NOT EXISTS batches(position INTEGER PRIMARY KEY, first_seq INTEGER,"
-    " last_seq INTEGER, t_min INTEGER, t_max INTEGER, arrived_ns INTEGER, count INTEGER,"
-    " record_bytes INTEGER, codec INTEGER, ids BLOB, body BLOB)",
-    // Kept up to date so that opening never scans the batches.
-    "CREATE TABLE IF NOT EXISTS totals(id INTEGER PRIMARY KEY CHECK(id = 1), batches INTEGER,"
-    " events INTEGER, record_bytes INTEGER, stored_bytes INTEGER, last_position INTEGER)",
-    "INSERT OR IGNORE INTO totals VALUES(1, 0, 0, 0, 0, 0)",
-};
-
-constexpr const char* kBatchColumns =
-    "SELECT position, arrived_ns, count, record_bytes, codec, ids, body FROM batches ";
-
-const char* synchronous_of(Durability durability) {
-  switch (durability) {
-    case Durability::full:
-      return "FULL";
-    case Durability::normal:
-      return "NORMAL";
-    case Durability::off:
-      break;
-  }
-  return "OFF";
-}
-
-std::string random_id() {
-  std::random_device source;
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string id(32, '0');
-  for (char& digit : id) digit = kDigits[source() % kDigits.size()];
-  return id;
-}
-
-std::unique_ptr<soci::session> open_for_reading(const std::filesystem::path& path) {
-  auto session = sqlite::open(path, sqlite::OpenMode::existing);
-  sqlite::execute(*session, "PRAGMA query_only=ON");
-  return session;
-}
-
-// One reading connection with its statements.
-struct Reader {
-  explicit Reader(const std::filesystem::path& path)
-      : session(open_for_reading(path)),
-        at(*session, std::string(kBatchColumns) + "WHERE position = ?"),
-        from(*session,
-             std::string(kBatchColumns) + "WHERE position >= ? ORDER BY position LIMIT 1"),
-        oldest(*session, "SELECT min(position) FROM batches"),
-        recent_ids(*session, "SELECT position, count, ids FROM batches ORDER BY position DESC"),
-        pages(*session) {}
-
-  std::unique_ptr<soci::session> session;
-  sqlite::Cursor at;
-  sqlite::Cursor from;
-  sqlite::Cursor oldest;
-  sqlite::Cursor recent_ids;
-  JoinIndex::Pages pages;
-};
-
-void fill(const sqlite::Cursor& row, StoredBatch& batch) {
-  batch.position = static_cast<std::uint64_t>(row.integer(0));
-  batch.arrived_ns = row.integer(1);
-  try {
-    const auto count = static_cast<std::uint64_t>(row.integer(2));
-    decode_body(static_cast<std::uint32_t>(row.integer(4)), row.blob(6), count,
-                static_cast<std::uint64_t>(row.integer(3)), batch);
-    batch.ids = decode_ids(row.blob(5), count);
-  } catch (const std::exception& error) {
-    throw HostError(EPHOR_IO, "journal: position " + std::to_string(batch.position) +
-                                  ": damaged batch: " + error.what());
-  }
-}
-
-// Prepared once; SOCI binds these variables.
-struct InsertBatch {
-  explicit InsertBatch(soci::session& session)
-      : ids(session),
-        body(session),
-        statement((session.prepare << "INSERT INTO batches VALUES(:position, :first_seq, :last_seq,"
-                                      " :t_min, :t_max, :arrived_ns, :count, :record_bytes, :codec,"
-                                      " :ids, :body)",
-                   soci::use(position), soci::use(first_seq), soci::use(last_seq), soci::use(t_min),
-                   soci::use(t_max), soci::use(arrived_ns), soci::use(count),
-                   soci::use(record_bytes), soci::use(codec), soci::use(ids), soci::use(body))) {}
-
-  void execute(const Batch& batch, const EncodedBatch& encoded) {
-    position = static_cast<long long>(batch.position);
-    first_seq = static_cast<long long>(sequence_of(batch.position, 0));
-    last_seq = static_cast<long long>(sequence_of(batch.position, encoded.count - 1));
-    t_min = encoded.time_min_ns;
-    t_max = encoded.time_max_ns;
-    arrived_ns = batch.arrived_ns;
-    count = encoded.count;
-    record_bytes = static_cast<long long>(encoded.record_bytes);
-    codec = encoded.codec;
-    assign(ids, encoded.ids);
-    assign(body, encoded.body);
-    statement.execute(true);
-  }
-
- private:
-  static void assign(soci::blob& blob, const std::string& bytes) {
-    blob.trim(0);
-    blob.write(0, bytes.data(), bytes.size());
-  }
-
-  long long position = 0, first_seq = 0, last_seq = 0, t_min = 0, t_max = 0, arrived_ns = 0;
-  long long count = 0, record_bytes = 0, codec = 0;
-  soci::blob ids;
-  soci::blob body;
-  soci::statement statement;
-};
-
-struct Totals {
-  long long batches = 0, events = 0, record_bytes = 0, stored_bytes = 0, last_position = 0;
-
-  void add(const EncodedBatch& encoded) {
-    ++batches;
-    events += encoded.count;
-    record_bytes += static_cast<long long>(encoded.record_bytes);
-    stored_bytes += static_cast<long long>(encoded.body.size() + encoded.ids.size());
-  }
-};
-
-struct UpdateTotals {
-  explicit UpdateTotals(soci::session& session)
-      : statement((session.prepare << "UPDATE totals SET batches = :a, events = :b,"
-                                      " record_bytes = :c, stored_bytes = :d, last_position = :e",
-                   soci::use(values.batches), soci::use(values.events),
-                   soci::use(values.record_bytes), soci::use(values.stored_bytes),
-                   soci::use(values.last_position))) {}
-
-  void execute(const Totals& totals) {
-    values = totals;
-    statement.execute(true);
-  }
-
- private:
-  Totals values;
-  soci::statement statement;
-};
+constexpr long long kPositionsMax = 1LL << 47;  // sequences stay positive numbers
 
 void forget_positions(std::span<Pending> group) {
   for (Pending& pending : group) {
@@ -191,7 +55,10 @@ struct SqliteJournal::Impl {
       check_version();
       load_totals();
       index = std::make_unique<JoinIndex>(*writer, options.index_run_entries, read_only);
+      gaps = std::make_unique<GapTable>(*writer, read_only);
       if (!read_only) {
+        removed_ids = std::make_unique<RemovedIds>(*writer);
+        if (options.must_probe) probe();
         insert_batch = std::make_unique<InsertBatch>(*writer);
         update_totals = std::make_unique<UpdateTotals>(*writer);
       }
@@ -207,9 +74,10 @@ struct SqliteJournal::Impl {
     sqlite::execute(*writer, "PRAGMA journal_size_limit=" + std::to_string(kWalBytesMax));
     // A newer Ephor's file is refused before anything in it changes.
     {
-      sqlite::Cursor exists(*writer, "SELECT 1 FROM sqlite_master WHERE name = 'meta'");
+      sqlite::Cursor exists(*writer, "SELECT 1 FROM sqlite_master WHERE name = 'removed_ids'");
       if (exists.step()) return;
     }
+    check_version_of_existing();
     sqlite::execute(*writer, "BEGIN IMMEDIATE");
     try {
       for (const char* table : kTables) sqlite::execute(*writer, table);
@@ -224,6 +92,14 @@ struct SqliteJournal::Impl {
     }
   }
 
+  void check_version_of_existing() {
+    {
+      sqlite::Cursor exists(*writer, "SELECT 1 FROM sqlite_master WHERE name = 'meta'");
+      if (!exists.step()) return;
+    }
+    check_version();
+  }
+
   void check_version() {
     sqlite::Cursor meta(*writer, "SELECT key, value FROM meta");
     std::int64_t version = 0;
@@ -231,7 +107,9 @@ struct SqliteJournal::Impl {
       if (meta.text(0) == "format_version") version = meta.integer(1);
       if (meta.text(0) == "id") id = std::string(meta.text(1));
       if (meta.text(0) == "note") note = std::string(meta.text(1));
+      if (meta.text(0) == "index_incomplete") is_index_complete = false;
     }
+    if (version == 0) throw DamageError(path.string() + ": damaged: it names no format version");
     if (version < 1 || version > kFormatVersion) {
       throw HostError(EPHOR_UNSUPPORTED, path.string() + ": journal format " +
                                              std::to_string(version) + ", this Ephor reads up to " +
@@ -242,8 +120,42 @@ struct SqliteJournal::Impl {
   void load_totals() {
     sqlite::Cursor row(
         *writer, "SELECT batches, events, record_bytes, stored_bytes, last_position FROM totals");
-    if (!row.step()) throw HostError(EPHOR_IO, path.string() + ": its totals are missing");
+    if (!row.step()) throw DamageError(path.string() + ": damaged: its totals are missing");
     totals = {row.integer(0), row.integer(1), row.integer(2), row.integer(3), row.integer(4)};
+    if (totals.last_position < 0 || totals.last_position >= kPositionsMax) {
+      throw DamageError(path.string() + ": damaged: its totals end at position " +
+                        std::to_string(totals.last_position));
+    }
+  }
+
+  // An append that is undone: what it would write to is sound, or the journal must be recovered
+  // before it takes anything. A full disk is no reason not to start.
+  void probe() {
+    try {
+      sqlite::execute(*writer, "BEGIN IMMEDIATE");
+      {
+        sqlite::Cursor newest(*writer, "SELECT max(position) FROM batches");
+        if (newest.step() && newest.integer(0) > totals.last_position) {
+          throw DamageError(path.string() + ": damaged: found position " +
+                            std::to_string(newest.integer(0)) + ", its totals end at " +
+                            std::to_string(totals.last_position));
+        }
+      }
+      const std::string position = std::to_string(totals.last_position + 1);
+      sqlite::execute(*writer, "INSERT INTO batches(position, ids, body) VALUES(" + position +
+                                   ", zeroblob(100), zeroblob(10000))");
+      sqlite::execute(*writer, "INSERT INTO join_tail VALUES(" + position + ", zeroblob(800))");
+      sqlite::execute(*writer, "UPDATE totals SET events = events");
+      sqlite::execute(*writer, "INSERT INTO meta VALUES('probe', '')");
+      sqlite::roll_back(*writer);
+    } catch (...) {
+      sqlite::roll_back(*writer);
+      try {
+        sqlite::rethrow(path.string());
+      } catch (const HostError& failure) {
+        if (failure.status() != EPHOR_FULL) throw;
+      }
+    }
   }
 
   std::string current_note() const {
@@ -283,7 +195,7 @@ struct SqliteJournal::Impl {
     } catch (...) {
       abandon();
       forget_positions(group);
-      sqlite::rethrow("journal: append to " + path.string());
+      throw_marked("journal: append to " + path.string());
     }
     note = new_note;
     index->publish();
@@ -291,41 +203,197 @@ struct SqliteJournal::Impl {
   }
 
   void remove_before(std::uint64_t position) {
+    RemovalLimits limits;
+    limits.before_position = position;
+    limits.batches_max = std::numeric_limits<std::int64_t>::max();
+    limits.bytes_max = std::numeric_limits<std::uint64_t>::max();
+    remove_oldest(limits, 0);
+  }
+
+  // What a step takes, and what becomes of its ids.
+  struct Taken {
+    Removal removal;
+    std::int64_t first_position = 0;
+    std::int64_t last_position = 0;
+    std::uint32_t last_count = 0;
+  };
+
+  Removal remove_oldest(const RemovalLimits& limits, std::int64_t now_ns) {
     const std::lock_guard lock(write_mutex);
     require_writable();
-    const long long bound = static_cast<long long>(
-        std::min<std::uint64_t>(position, std::numeric_limits<std::int64_t>::max()));
     Totals after = committed_totals();
+    Taken taken;
     try {
       writer->begin();
-      {
-        sqlite::Cursor sums(*writer,
-                            "SELECT count(*), coalesce(sum(count), 0),"
-                            " coalesce(sum(record_bytes), 0),"
-                            " coalesce(sum(length(ids) + length(body)), 0)"
-                            " FROM batches WHERE position < ?");
-        sums.bind(1, std::int64_t{bound});
-        sums.step();
-        after.batches -= sums.integer(0);
-        after.events -= sums.integer(1);
-        after.record_bytes -= sums.integer(2);
-        after.stored_bytes -= sums.integer(3);
+      taken = take_oldest(limits, after);
+      removed_ids->prune(limits.ids_window, static_cast<std::uint64_t>(after.events));
+      if (taken.removal.batches != 0) {
+        sqlite::Cursor erase(*writer, "DELETE FROM batches WHERE position <= ?");
+        erase.bind(1, taken.last_position);
+        erase.step();
+        index->remove_before(static_cast<std::uint64_t>(taken.last_position) + 1);
+        update_totals->execute(after);
+        JournalGap gap;
+        gap.first_sequence = sequence_of(static_cast<std::uint64_t>(taken.first_position), 0);
+        gap.last_sequence = sequence_of(static_cast<std::uint64_t>(taken.last_position) + 1, 0) - 1;
+        gap.batches = taken.removal.batches;
+        gap.events = taken.removal.events;
+        gap.bytes = taken.removal.bytes;
+        gap.why = GapTable::kRetention;
+        gap.at_ns = now_ns;
+        gaps->add(gap);
       }
-      *writer << "DELETE FROM batches WHERE position < :p", soci::use(bound);
-      index->remove_before(static_cast<std::uint64_t>(bound));
+      writer->commit();
+    } catch (...) {
+      abandon();
+      throw_marked("journal: remove from " + path.string());
+    }
+    publish();
+    set_totals(after);
+    return taken.removal;
+  }
+
+  Taken take_oldest(const RemovalLimits& limits, Totals& after) {
+    Taken taken;
+    constexpr std::uint64_t kBoundMax = std::numeric_limits<std::int64_t>::max();
+    sqlite::Cursor row(
+        *writer,
+        "SELECT position, count, record_bytes, length(ids) + length(body),"
+        " arrived_ns, ids FROM batches WHERE position < ? ORDER BY position LIMIT ?");
+    row.bind(1, static_cast<std::int64_t>(std::min(limits.before_position, kBoundMax)));
+    row.bind(2, static_cast<std::int64_t>(std::min(limits.batches_max, kBoundMax)));
+    while (taken.removal.bytes < limits.bytes_max && row.step()) {
+      if (row.integer(4) >= limits.arrived_before_ns) break;
+      const auto count = static_cast<std::uint64_t>(std::max<std::int64_t>(row.integer(1), 0));
+      if (taken.removal.batches++ == 0) taken.first_position = row.integer(0);
+      taken.last_position = row.integer(0);
+      taken.removal.events += count;
+      taken.removal.bytes += static_cast<std::uint64_t>(row.integer(3));
+      --after.batches;
+      after.events -= row.integer(1);
+      after.record_bytes -= row.integer(2);
+      after.stored_bytes -= row.integer(3);
+      const bool is_in_window =
+          after.events < static_cast<long long>(std::min(limits.ids_window, kBoundMax));
+      if (is_in_window) removed_ids->add(row.integer(0), row.integer(1), row.blob(5));
+    }
+    return taken;
+  }
+
+  // The gap is known from now on, whether or not it can be written down.
+  bool record_gap(const JournalGap& gap) {
+    const std::lock_guard lock(write_mutex);
+    if (gaps->covers(gap.first_sequence, gap.last_sequence)) return false;
+    try {
+      if (!read_only) writer->begin();
+      gaps->add(gap);
+      if (!read_only) writer->commit();
+    } catch (...) {
+      if (!read_only) abandon();
+      throw_marked("journal: record a gap in " + path.string());
+    }
+    gaps->publish();
+    return true;
+  }
+
+  void reserve_through(std::uint64_t position, std::string_view why, std::int64_t now_ns) {
+    const std::lock_guard lock(write_mutex);
+    require_writable();
+    Totals after = committed_totals();
+    const auto last = static_cast<std::uint64_t>(after.last_position);
+    if (position <= last) return;
+    after.last_position = static_cast<long long>(position);
+    JournalGap gap;
+    gap.first_sequence = sequence_of(last + 1, 0);
+    gap.last_sequence = sequence_of(position + 1, 0) - 1;
+    gap.batches = position - last;
+    gap.why = std::string(why);
+    gap.at_ns = now_ns;
+    try {
+      writer->begin();
+      gaps->add(gap);
       update_totals->execute(after);
       writer->commit();
     } catch (...) {
       abandon();
-      sqlite::rethrow("journal: remove from " + path.string());
+      throw_marked("journal: " + path.string());
     }
-    index->publish();
+    gaps->publish();
     set_totals(after);
+  }
+
+  void reindex(const Journal& journal, const KeysOf& keys_of) {
+    StoredBatch batch;
+    const auto ignore = [](const DamageError&) {};
+    constexpr int kBatchesMax = 1'000;  // in one transaction
+    std::uint64_t from = 1;
+    {
+      const std::lock_guard lock(write_mutex);
+      require_writable();
+      try {
+        index->clear();
+      } catch (...) {
+        throw_marked("journal: index of " + path.string());
+      }
+    }
+    for (bool has_more = true; has_more;) {
+      std::vector<std::pair<std::uint64_t, std::vector<std::uint64_t>>> found;
+      while (found.size() < kBatchesMax &&
+             (has_more = next_readable(journal, from, batch, ignore))) {
+        found.emplace_back(batch.position, keys_of(batch));
+        from = batch.position + 1;
+      }
+      const std::lock_guard lock(write_mutex);
+      require_writable();
+      try {
+        writer->begin();
+        for (const auto& [position, keys] : found) index->add(position, keys);
+        index->flush_if_full();
+        if (!has_more) *writer << "DELETE FROM meta WHERE key = 'index_incomplete'";
+        writer->commit();
+      } catch (...) {
+        abandon();
+        throw_marked("journal: index of " + path.string());
+      }
+      publish();
+    }
+    is_index_complete = true;
+  }
+
+  bool merge_index_step() {
+    const std::lock_guard lock(write_mutex);
+    require_writable();
+    bool has_worked = false;
+    try {
+      has_worked = index->merge_step();
+    } catch (...) {
+      abandon();
+      throw_marked("journal: index of " + path.string());
+    }
+    return has_worked;
+  }
+
+  void publish() {
+    index->publish();
+    gaps->publish();
+    removed_ids->publish();
   }
 
   void abandon() {
     sqlite::roll_back(*writer);
     index->discard();
+    gaps->discard();
+    if (removed_ids != nullptr) removed_ids->discard();
+  }
+
+  // rethrow(), and where the file's pages are damaged, leaves a mark for the next start.
+  [[noreturn]] void throw_marked(const std::string& where) const {
+    try {
+      sqlite::rethrow(where);
+    } catch (const DamageError& damage) {
+      if (damage.is_structural && !read_only) mark_as_damaged(path, damage.what());
+      throw;
+    }
   }
 
   // Through SQLite's own file objects: closing a second descriptor of the file would drop the locks
@@ -381,7 +449,7 @@ struct SqliteJournal::Impl {
       }
     } catch (...) {
       give_back(std::move(reader));
-      sqlite::rethrow("journal: read from " + path.string());
+      throw_marked("journal: read from " + path.string());
     }
   }
 
@@ -392,19 +460,56 @@ struct SqliteJournal::Impl {
     }
   }
 
+  // The damage at `from`, as far as it goes: everything up to the next batch that can be read.
+  DamageError damage_at(Reader& reader, std::uint64_t from, const char* found) {
+    const auto last = static_cast<std::uint64_t>(committed_totals().last_position);
+    std::uint64_t end = from;  // the last that cannot be read
+    {
+      const std::lock_guard lock(damage_mutex);
+      const auto known = unreadable.upper_bound(from);
+      if (known != unreadable.begin() && std::prev(known)->second >= from) {
+        end = std::prev(known)->second;
+        return damage_of(from, end, found);
+      }
+    }
+    while (end < last && !can_read(reader.at, end + 1)) ++end;
+    {
+      const std::lock_guard lock(damage_mutex);
+      unreadable[from] = end;
+    }
+    const DamageError damage = damage_of(from, end, found);
+    if (!read_only) mark_as_damaged(path, damage.what());
+    return damage;
+  }
+
+  DamageError damage_of(std::uint64_t first, std::uint64_t last, const char* found) const {
+    const std::string range = first == last
+                                  ? " " + std::to_string(first)
+                                  : "s " + std::to_string(first) + " to " + std::to_string(last);
+    return DamageError(
+        "journal: position" + range + " cannot be read from " + path.string() + ": " + found, true,
+        first, last);
+  }
+
   const std::filesystem::path path;
   const bool read_only;
   std::string id;
+  std::atomic<bool> is_index_complete{true};
 
   std::string note;                // guarded by write_mutex
   mutable std::mutex write_mutex;  // guards the writer's connection and all that hangs on it
   std::unique_ptr<soci::session> writer;
   std::unique_ptr<JoinIndex> index;  // its find() needs no lock
+  std::unique_ptr<GapTable> gaps;    // neither do all() and covers()
+  std::unique_ptr<RemovedIds> removed_ids;
   std::unique_ptr<InsertBatch> insert_batch;
   std::unique_ptr<UpdateTotals> update_totals;
 
   mutable std::mutex totals_mutex;  // guards totals
   Totals totals;
+
+  std::mutex damage_mutex;                            // guards unreadable
+  std::map<std::uint64_t, std::uint64_t> unreadable;  // first position to last
 
   std::mutex readers_mutex;  // guards idle_readers
   std::vector<std::unique_ptr<Reader>> idle_readers;
@@ -424,6 +529,18 @@ std::string SqliteJournal::note() const { return impl_->current_note(); }
 void SqliteJournal::sync() { impl_->sync(); }
 void SqliteJournal::remove_before(std::uint64_t position) { impl_->remove_before(position); }
 std::string SqliteJournal::id() const { return impl_->id; }
+Removal SqliteJournal::remove_oldest(const RemovalLimits& limits, std::int64_t now_ns) {
+  return impl_->remove_oldest(limits, now_ns);
+}
+void SqliteJournal::reserve_through(std::uint64_t position, std::string_view why,
+                                    std::int64_t now_ns) {
+  impl_->reserve_through(position, why, now_ns);
+}
+std::vector<JournalGap> SqliteJournal::gaps() const { return impl_->gaps->all(); }
+bool SqliteJournal::record_gap(const JournalGap& gap) { return impl_->record_gap(gap); }
+bool SqliteJournal::is_index_complete() const { return impl_->is_index_complete; }
+void SqliteJournal::reindex(const KeysOf& keys_of) { impl_->reindex(*this, keys_of); }
+bool SqliteJournal::merge_index_step() { return impl_->merge_index_step(); }
 
 StoredBatch SqliteJournal::read(std::uint64_t position) const {
   return impl_->with_reader([&](Reader& reader) {
@@ -440,14 +557,28 @@ StoredBatch SqliteJournal::read(std::uint64_t position) const {
 }
 
 bool SqliteJournal::next(std::uint64_t from, StoredBatch& batch) const {
+  // Behind the last position there can be: a reader that goes on from a damaged one must not begin
+  // again from the first.
+  if (from > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return false;
   // Nothing can be there: spares the reader that has caught up a look at the file.
   if (!impl_->read_only && from > last_position()) return false;
   return impl_->with_reader([&](Reader& reader) {
-    const sqlite::CursorScope scope(reader.from);
-    reader.from.bind(1, static_cast<std::int64_t>(from));
-    if (!reader.from.step()) return false;
-    fill(reader.from, batch);
-    return true;
+    try {
+      const sqlite::CursorScope scope(reader.from);
+      reader.from.bind(1, static_cast<std::int64_t>(from));
+      batch.position = 0;
+      if (!reader.from.step()) return false;
+      if (static_cast<std::uint64_t>(reader.from.integer(0)) < from) {
+        throw soci::sqlite3_soci_error("rows out of order", SQLITE_CORRUPT);
+      }
+      fill(reader.from, batch);
+      return true;
+    } catch (const soci::sqlite3_soci_error& error) {
+      if (!sqlite::is_damage(error.result())) throw;
+      const DamageError damage = impl_->damage_at(reader, from, error.what());
+      batch.position = damage.last_position;
+      throw damage;
+    }
   });
 }
 
@@ -468,32 +599,82 @@ std::uint64_t SqliteJournal::last_position() const {
 }
 
 std::uint64_t SqliteJournal::oldest_position() const {
-  return impl_->with_reader([&](Reader& reader) {
-    const sqlite::CursorScope scope(reader.oldest);
-    const bool any = reader.oldest.step() && !reader.oldest.is_null(0);
-    return any ? static_cast<std::uint64_t>(reader.oldest.integer(0)) : 0;
+  return impl_->with_reader([&](Reader& reader) -> std::uint64_t {
+    try {
+      const sqlite::CursorScope scope(reader.oldest);
+      const bool any = reader.oldest.step() && !reader.oldest.is_null(0);
+      return any ? static_cast<std::uint64_t>(reader.oldest.integer(0)) : 0;
+    } catch (const soci::sqlite3_soci_error& error) {
+      if (!sqlite::is_damage(error.result())) throw;
+      const std::vector<JournalGap> gaps = impl_->gaps->all();
+      const std::uint64_t begin = gaps.empty() || gaps[0].first_sequence > sequence_of(1, 0)
+                                      ? 1
+                                      : position_of(gaps[0].last_sequence) + 1;
+      const std::uint64_t first = impl_->damage_at(reader, begin, error.what()).last_position + 1;
+      return first <= last_position() ? first : 0;
+    }
   });
 }
 
 void SqliteJournal::load_recent_ids(std::uint64_t events_max, const IdsVisitor& visitor) const {
-  impl_->with_reader([&](Reader& reader) {
-    const sqlite::CursorScope scope(reader.recent_ids);
-    std::uint64_t left = events_max;
-    while (left > 0 && reader.recent_ids.step()) {
-      const auto position = static_cast<std::uint64_t>(reader.recent_ids.integer(0));
-      std::vector<Hash128> ids;
-      try {
-        ids = decode_ids(reader.recent_ids.blob(2),
-                         static_cast<std::uint64_t>(reader.recent_ids.integer(1)));
-      } catch (const std::exception& error) {
-        throw HostError(EPHOR_IO, "journal: position " + std::to_string(position) +
-                                      ": damaged batch: " + error.what());
-      }
-      const std::size_t count = std::min<std::uint64_t>(left, ids.size());
-      visitor(position, std::span<const Hash128>(ids).last(count));
-      left -= count;
+  std::uint64_t left = events_max;
+  const auto give = [&](const sqlite::Cursor& row) {
+    const auto position = static_cast<std::uint64_t>(row.integer(0));
+    std::vector<Hash128> ids;
+    try {
+      ids = decode_ids(row.blob(2), static_cast<std::uint64_t>(row.integer(1)));
+    } catch (const std::exception&) {
+      return;  // readers of the batch say what is wrong with it
     }
+    const std::size_t count = std::min<std::uint64_t>(left, ids.size());
+    visitor(position, std::span<const Hash128>(ids).last(count));
+    left -= count;
+  };
+  impl_->with_reader([&](Reader& reader) {
+    for (std::uint64_t at = last_position(); at != 0 && left > 0;) {
+      try {
+        const sqlite::CursorScope scope(reader.recent_ids);
+        reader.recent_ids.bind(1, static_cast<std::int64_t>(at));
+        while (left > 0 && reader.recent_ids.step()) {
+          at = static_cast<std::uint64_t>(reader.recent_ids.integer(0));
+          give(reader.recent_ids);
+          --at;
+        }
+        break;
+      } catch (const soci::sqlite3_soci_error& error) {
+        if (!sqlite::is_damage(error.result())) throw;
+        while (at != 0 && !can_read(reader.ids_at, at)) --at;
+      }
+    }
+    if (left == 0) return;
+    sqlite::Cursor exists(*reader.session,
+                          "SELECT 1 FROM sqlite_master WHERE name = 'removed_ids'");
+    if (!exists.step()) return;  // a file of an older Ephor, opened for reading
+    sqlite::Cursor removed(*reader.session,
+                           "SELECT position, count, ids FROM removed_ids ORDER BY position DESC");
+    while (left > 0 && removed.step()) give(removed);
   });
+}
+
+std::int64_t SqliteJournal::oldest_arrival_ns() const {
+  return impl_->with_reader([&](Reader& reader) -> std::int64_t {
+    const sqlite::CursorScope scope(reader.oldest_arrival);
+    return reader.oldest_arrival.step() ? reader.oldest_arrival.integer(0) : 0;
+  });
+}
+
+SqliteJournal::Size SqliteJournal::size() const {
+  Size size;
+  impl_->with_reader([&](Reader& reader) {
+    const sqlite::CursorScope scope(reader.page_counts);
+    if (!reader.page_counts.step()) return;
+    size.file_bytes = static_cast<std::uint64_t>(reader.page_counts.integer(0)) * kPageBytes;
+    size.free_bytes = static_cast<std::uint64_t>(reader.page_counts.integer(1)) * kPageBytes;
+  });
+  size.index_runs = impl_->index->run_count();
+  const std::lock_guard lock(impl_->write_mutex);
+  if (impl_->removed_ids != nullptr) size.removed_ids = impl_->removed_ids->events();
+  return size;
 }
 
 JournalStats SqliteJournal::stats() const {
@@ -516,6 +697,19 @@ void SqliteJournal::limit_file(std::uint64_t bytes) {
     sqlite::execute(*impl_->writer, "PRAGMA max_page_count=" + std::to_string(pages));
   } catch (...) {
     sqlite::rethrow(impl_->path.string());
+  }
+}
+
+bool next_readable(const Journal& journal, std::uint64_t from, StoredBatch& batch,
+                   const std::function<void(const DamageError&)>& on_damage) {
+  for (;;) {
+    try {
+      return journal.next(from, batch);
+    } catch (const DamageError& damage) {
+      on_damage(damage);
+      if (damage.last_position < from) throw;  // it does not say where to go on
+      from = damage.last_position + 1;
+    }
   }
 }
 

@@ -42,7 +42,7 @@ std::uint64_t number_of(const ephor_cell& cell) { return static_cast<std::uint64
 
 // The host's own tables, declared like a plugin's.
 Table tables_table() {
-  return {"ephor_tables", {{"name", ColumnType::text}, {"owner", ColumnType::text}}, {0}, {}};
+  return {"ephor_tables", {{"name", ColumnType::text}, {"owner", ColumnType::text}}, {0}, {}, {}};
 }
 Table instances_table() {
   return {"ephor_instances",
@@ -55,7 +55,9 @@ Table instances_table() {
            {"epoch", ColumnType::text},
            {"saved_at_ns", ColumnType::integer}},
           {0},
-          {}};
+          {},
+          // The state holds what the rows and answers show, and sequences; the rest is of the run.
+          {"state", "sequence", "generation", "epoch", "saved_at_ns"}};
 }
 
 std::vector<ColumnType> types_of(const Table& table) {
@@ -461,6 +463,20 @@ Storage::~Storage() = default;
 
 void Storage::declare(const std::string& instance, std::string_view tables_json) {
   impl_->declare(instance, tables_json);
+}
+
+std::vector<std::shared_ptr<const Table>> Storage::tables() const {
+  std::vector<std::shared_ptr<const Table>> all{std::make_shared<const Table>(tables_table()),
+                                                std::make_shared<const Table>(instances_table())};
+  {
+    const std::shared_lock lock(impl_->tables_mutex);
+    for (const auto& [instance, tables] : impl_->tables) {
+      all.insert(all.end(), tables.begin(), tables.end());
+    }
+  }
+  std::sort(all.begin(), all.end(),
+            [](const auto& left, const auto& right) { return left->name < right->name; });
+  return all;
 }
 
 Checkpoint Storage::checkpoint(const std::string& instance) const {

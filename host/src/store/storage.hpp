@@ -69,6 +69,9 @@ class Storage {
   // or to nobody Ephor knows, or exists with another key or column type; nothing is changed then.
   void declare(const std::string& instance, std::string_view tables_json);
 
+  // The host's own and all that was declared in this process, by name.
+  std::vector<std::shared_ptr<const Table>> tables() const;
+
   // Empty, for the tables `instance` has declared so far.
   Checkpoint checkpoint(const std::string& instance) const;
 

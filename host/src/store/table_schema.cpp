@@ -129,6 +129,21 @@ void parse_indices(const json& indices, const std::string& pointer, Table& table
   }
 }
 
+void parse_run_dependent(const json& paths, const std::string& pointer, Table& table) {
+  if (!paths.is_array()) fail(pointer, shown(paths), "an array of column names");
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    const std::string at = pointer + "/" + std::to_string(i);
+    if (!paths[i].is_string()) fail(at, shown(paths[i]), "the name of a column");
+    const std::string path = paths[i];
+    const std::size_t column = column_at(table, path.substr(0, path.find('/')), at);
+    if (table.is_key(column)) fail(at, path, "a column that is not of the key");
+    if (path.find('/') != std::string::npos && table.columns[column].type != ColumnType::json) {
+      fail(at, path, "a column of type json before the /");
+    }
+    table.run_dependent.push_back(path);
+  }
+}
+
 Table parse_table(const json& value, const std::string& pointer) {
   if (!value.is_object()) fail(pointer, shown(value), "an object {name, key, columns}");
   Table table;
@@ -145,6 +160,9 @@ Table parse_table(const json& value, const std::string& pointer) {
   parse_key(member(value, "key", Type::array, pointer, "an array of column names"),
             pointer + "/key", table);
   if (value.contains("indices")) parse_indices(value["indices"], pointer + "/indices", table);
+  if (value.contains("run_dependent")) {
+    parse_run_dependent(value["run_dependent"], pointer + "/run_dependent", table);
+  }
   return table;
 }
 

@@ -23,6 +23,10 @@ struct Table {
   std::vector<Column> columns;
   std::vector<std::size_t> key;                   // indices of columns
   std::vector<std::vector<std::string>> indices;  // column names
+  // What tells nothing of the events, but of the run that wrote it: "column", or
+  // "column/member/..." into a JSON column. Left out where two stores are compared; the database
+  // knows nothing of it.
+  std::vector<std::string> run_dependent;
 
   bool is_key(std::size_t column) const;
 };

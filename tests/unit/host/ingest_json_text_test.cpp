@@ -61,6 +61,7 @@ TEST_CASE("json text: a value is shown short and without control characters", "[
   CHECK(shown(std::string(100, 'x')) == "\"" + std::string(60, 'x') + "\"... (100 bytes)");
   // 'é' is two bytes: never cut in its middle.
   CHECK(shown(std::string(59, 'x') + "éé") == "\"" + std::string(59, 'x') + "\"... (63 bytes)");
+  CHECK(shown(std::string_view("a\xFF\xC3(")) == "\"a\xEF\xBF\xBD\xEF\xBF\xBD(\"");
 }
 
 TEST_CASE("json fault: names the place", "[unit][ingest]") {

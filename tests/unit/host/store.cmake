@@ -16,3 +16,6 @@ if(EPHOR_BUILD_BENCH)
     ZLIB::ZLIB)
   set_target_properties(store_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 endif()
+ephor_add_test(store_upkeep_test
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/store_upkeep_test.cpp
+  LIBRARIES ephor_host_store ephor::soci LABELS unit)

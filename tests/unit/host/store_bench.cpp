@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// store_bench SESSION.ndjson.gz [upserts]: how fast journal and storage are on this machine. Prints
-// one figure per line. Not a test.
+// store_bench SESSION.ndjson.gz [upserts]: how fast journal and storage are on this machine.
+// store_bench retention: what appends cost while 100,000 batches are removed. Prints one figure per
+// line. Not a test.
 #include <zlib.h>
 #include <zstd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
+#include <random>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "event/error.hpp"
@@ -240,6 +245,97 @@ void bench_ids() {
   }
 }
 
+// Batches of 20 records of 500 bytes, half of which is noise.
+Batch small_batch(std::uint64_t number, std::string& bytes) {
+  constexpr int kRecords = 20;
+  Batch batch;
+  std::mt19937_64 random(number);
+  bytes.assign(kRecords * 500, 'x');
+  for (std::size_t at = 0; at < bytes.size(); at += 2) bytes[at] = static_cast<char>(random());
+  for (int i = 0; i < kRecords; ++i) {
+    ephor_event event{};
+    event.record = bytes.data() + i * 500;
+    event.record_length = 500;
+    batch.events.push_back(event);
+    batch.ids.push_back({random(), random()});
+    batch.join_keys.push_back(random());
+  }
+  std::sort(batch.join_keys.begin(), batch.join_keys.end());
+  return batch;
+}
+
+// What an append costs alone and while 100,000 batches are removed as the host's upkeep does it:
+// steps of 64 batches for 40 ms, then 200 ms of rest.
+void bench_retention(Durability durability, const char* name) {
+  constexpr std::uint64_t kOld = 100'000;
+  const ephor::testing::TemporaryDirectory directory;
+  SqliteJournalOptions options;
+  options.durability = durability;
+  SqliteJournal journal(directory.path(), options);
+  std::string bytes;
+  std::uint64_t number = 0;
+  for (std::uint64_t i = 0; i < kOld / 100; ++i) {
+    std::vector<Batch> batches(100);
+    std::vector<std::string> texts(100);
+    std::vector<Pending> group(100);
+    for (std::size_t k = 0; k < 100; ++k) {
+      batches[k] = small_batch(number++, texts[k]);
+      group[k] = {&batches[k], journal.encode(batches[k])};
+    }
+    journal.append(group);
+  }
+  const std::uint64_t file_before = journal.size().file_bytes;
+  const auto append_for = [&](const std::function<bool()>& is_done) {
+    std::vector<double> millis;
+    while (!is_done()) {
+      Batch batch = small_batch(number++, bytes);
+      std::vector<Pending> group(1);
+      group[0] = {&batch, journal.encode(batch)};
+      Stopwatch watch;
+      journal.append(group);
+      millis.push_back(watch.seconds() * 1e3);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    std::sort(millis.begin(), millis.end());
+    return millis;
+  };
+  const auto tell = [&](const std::string& what, const std::vector<double>& millis) {
+    report("append_" + what + "_ms_p50_" + name, millis[millis.size() / 2]);
+    report("append_" + what + "_ms_p99_" + name, millis[millis.size() * 99 / 100]);
+    report("append_" + what + "_ms_max_" + name, millis.back());
+  };
+  Stopwatch alone;
+  tell("alone", append_for([&] { return alone.seconds() > 5.0; }));
+
+  std::atomic<bool> is_done{false};
+  double seconds = 0;
+  std::thread remover([&] {
+    Stopwatch all;
+    RemovalLimits limits;
+    limits.before_position = kOld + 1;
+    limits.batches_max = 64;
+    limits.bytes_max = 1U << 20;
+    limits.ids_window = 2'000'000;
+    for (bool has_more = true; has_more;) {
+      Stopwatch piece;
+      while (has_more && piece.seconds() < 0.04) {
+        has_more = journal.remove_oldest(limits, 0).batches != 0;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    }
+    seconds = all.seconds();
+    is_done = true;
+  });
+  tell("removing", append_for([&] { return is_done.load(); }));
+  remover.join();
+  report(std::string("remove_100k_batches_s_") + name, seconds);
+  report(std::string("file_mb_before_") + name, static_cast<double>(file_before) / 1e6);
+  report(std::string("file_mb_after_") + name,
+         static_cast<double>(journal.size().file_bytes) / 1e6);
+  report(std::string("free_mb_after_") + name,
+         static_cast<double>(journal.size().free_bytes) / 1e6);
+}
+
 ephor_cell text(std::string_view value) {
   ephor_cell cell{};
   cell.kind = EPHOR_CELL_TEXT;
@@ -294,6 +390,11 @@ int main(int argc, char** argv) try {
   if (argc < 2) {
     std::fprintf(stderr, "store_bench SESSION.ndjson.gz|- [rows [postgresql://...]]\n");
     return 2;
+  }
+  if (std::string_view(argv[1]) == "retention") {
+    bench_retention(Durability::full, "full");
+    bench_retention(Durability::normal, "normal");
+    return 0;
   }
   const std::size_t rows = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1'000'000;
   if (argc > 3) {

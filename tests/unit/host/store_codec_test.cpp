@@ -112,6 +112,45 @@ TEST_CASE("codec: lies in the header are errors", "[unit][journal]") {
   CHECK_THROWS_AS(decode_body(99, frame_of(good), 1, 3, batch), std::runtime_error);
   CHECK_THROWS_AS(decode_body(kCodecZstd1, "", 1, 3, batch), std::runtime_error);
   CHECK_THROWS_AS(decode_ids("short", 1), std::runtime_error);
+  CHECK_THROWS_AS(decode_ids("", 1ULL << 60U), std::runtime_error);  // 2^60 * 16 wraps to 0
+}
+
+TEST_CASE("codec: a frame's claim is believed as far as its blocks go", "[unit][journal]") {
+  StoredBatch batch;
+  // RFC 8878: magic number, descriptor (single segment, 8 bytes of content size), content size,
+  // then one last block that repeats a byte.
+  const auto frame = [](std::uint64_t claimed, std::uint32_t repeated) {
+    std::string out("\x28\xB5\x2F\xFD\xE0", 5);
+    for (int i = 0; i < 8; ++i) out += static_cast<char>(claimed >> (8 * i));
+    const std::uint32_t header = repeated << 3U | 3U;
+    for (int i = 0; i < 3; ++i) out += static_cast<char>(header >> (8 * i));
+    return out + '\x7F';
+  };
+  constexpr std::uint64_t kHuge = 1ULL << 40U;
+  const auto said = [&](std::string_view body) -> std::string {
+    try {
+      decode_body(kCodecZstd1, body, 60'000, kHuge, batch);
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+    return "taken";
+  };
+  CHECK(said(frame(kHuge, 1000)) ==
+        "its frame claims 1099511627776 bytes, but its blocks hold at most 1000");
+  // One that keeps its word is unpacked, and refused for what it holds.
+  CHECK(said(frame(1000, 1000)) == "127 records, expected 60000");
+  // All sorts of blocks, of what zstd itself makes.
+  std::mt19937 random(7);
+  std::string noise(300'000, ' ');
+  for (char& byte : noise) byte = static_cast<char>(random());
+  for (const std::string& text :
+       {std::string(3'000'000, 'a'), noise,
+        noise.substr(0, 70'000) + std::string(400'000, 'b') + noise, std::string("x")}) {
+    const Batch one = make_batch({{text, 5}});
+    const EncodedBatch encoded = encode_batch(one);
+    decode_body(encoded.codec, encoded.body, 1, encoded.record_bytes, batch);
+    CHECK(batch.record(0) == text);
+  }
 }
 
 TEST_CASE("codec: any flipped bit and any cut is an error or harmless, never more",
