@@ -1,0 +1,4 @@
+ephor_add_test(isolation_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/isolation_test.cpp
+  LIBRARIES ephor_host_core LABELS integration TIMEOUT 300)
+add_dependencies(isolation_test ephor-runner ephor_plugin_faulty ephor_plugin_exercise
+  ephor_plugin_metrics ephor_plugin_simulator ephor_plugin_http_api)
