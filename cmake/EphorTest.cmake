@@ -2,6 +2,9 @@
 #
 # One Catch2 program, registered with CTest as one test. Data of the workplace is found through
 # EPHOR_SHARED_DATA (a test that needs it and does not find it skips with a clear line, exit code 4).
+set(EPHOR_SLOWDOWN 1 CACHE STRING
+    "How many times longer tests may take (an integer); the presets asan and tsan set it")
+
 function(ephor_add_test name)
   if(NOT EPHOR_BUILD_TESTS)
     return()
@@ -16,6 +19,7 @@ function(ephor_add_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
+  math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * ${EPHOR_SLOWDOWN}")
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
 endfunction()

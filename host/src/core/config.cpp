@@ -3,12 +3,15 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <system_error>
 
+#include <simdjson.h>
 #include <yaml-cpp/yaml.h>
 
 #include "ingest/json_text.hpp"
@@ -18,6 +21,12 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr std::size_t kDepthMax = 64;
+// Aliases let a few lines stand for any amount.
+constexpr std::size_t kTreeBytesMax = 8U << 20;
+constexpr std::size_t kValueBytes = 64;  // of one value beside its text
+constexpr std::size_t kSecretBytesMax = 1U << 20;
+
 // YAML 1.2 core schema of a plain scalar.
 Json plain_scalar(const std::string& text) {
   if (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL") return {};
@@ -26,7 +35,8 @@ Json plain_scalar(const std::string& text) {
   const char* begin = text.data();
   const char* end = begin + text.size();
   std::int64_t integer = 0;
-  const char* digits = *begin == '+' ? begin + 1 : begin;
+  const bool has_plus = text[0] == '+' && text.size() > 1 && text[1] != '-';
+  const char* digits = has_plus ? begin + 1 : begin;
   if (const auto [at, error] = std::from_chars(digits, end, integer);
       error == std::errc() && at == end) {
     return integer;
@@ -34,9 +44,26 @@ Json plain_scalar(const std::string& text) {
   double real = 0.0;
   const bool looks_numeric = text.find_first_of("0123456789") != std::string::npos;
   if (const auto [at, error] = std::from_chars(digits, end, real);
-      looks_numeric && error == std::errc() && at == end) {
+      looks_numeric && error == std::errc() && at == end && std::isfinite(real)) {
     return real;
   }
+  return text;
+}
+
+bool is_below(std::string_view pointer, std::string_view parent) {
+  return pointer.size() > parent.size() && pointer.starts_with(parent) &&
+         pointer[parent.size()] == '/';
+}
+
+std::optional<std::string> file_text(const std::filesystem::path& file, std::size_t bytes_max) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(file, ignored)) return std::nullopt;
+  std::ifstream in(file, std::ios::binary);
+  std::string text(bytes_max + 1, '\0');
+  if (!in) return std::nullopt;
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (in.bad() || static_cast<std::size_t>(in.gcount()) > bytes_max) return std::nullopt;
+  text.resize(static_cast<std::size_t>(in.gcount()));
   return text;
 }
 
@@ -45,18 +72,95 @@ Json plain_scalar(const std::string& text) {
 // Walks a YAML tree into a Config.
 class ConfigReader {
  public:
-  ConfigReader(Config& config, std::vector<ConfigError>& errors)
-      : config_(config), errors_(errors) {}
+  ConfigReader(Config& config, const ConfigSources& sources, std::vector<ConfigError>& errors)
+      : config_(config), sources_(sources), errors_(errors) {}
 
-  Json convert(const YAML::Node& node, const std::string& pointer, const std::string& source) {
-    config_.places_[pointer] = place(node, source);
+  void read_text(const std::string& text) {
+    if (!simdjson::validate_utf8(text)) {
+      errors_.push_back({config_.file_ + ":" + std::to_string(bad_line_of(text)), "",
+                         "found bytes that are no UTF-8, expected YAML or JSON"});
+      return;
+    }
+    try {
+      config_.tree_ = convert(YAML::Load(text), "", config_.file_);
+    } catch (const YAML::Exception& failure) {
+      errors_.push_back(
+          {place(failure.mark, config_.file_), "", "found no YAML or JSON here: " + failure.msg});
+      return;
+    }
+    if (config_.tree_.is_null()) config_.tree_ = Json::object();
+    if (!config_.tree_.is_object()) {
+      errors_.push_back({config_.file_, "", "found no mapping, expected a mapping at the top"});
+      config_.tree_ = Json::object();
+    }
+  }
+
+  void apply_override(const std::string& text) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      errors_.push_back({"--set", text, "found no '=', expected path=value"});
+      return;
+    }
+    const std::string path = text.substr(0, equals);
+    if (!simdjson::validate_utf8(text)) {
+      errors_.push_back({"--set", path, "found bytes that are no UTF-8, expected YAML"});
+      return;
+    }
+    std::vector<std::string> tokens;
+    std::string pointer;
+    for (std::size_t begin = 0; begin <= path.size();) {
+      const std::size_t dot = std::min(path.find('.', begin), path.size());
+      tokens.push_back(path.substr(begin, dot - begin));
+      append_pointer_token(pointer, tokens.back());
+      begin = dot + 1;
+    }
+    if (tokens.size() > kDepthMax) {
+      errors_.push_back({"--set", path, too_deep()});
+      return;
+    }
+    try {
+      const YAML::Node node = YAML::Load(text.substr(equals + 1));
+      Json* const member = member_of(tokens, path);
+      if (member == nullptr) return;
+      forget(pointer);
+      *member = convert(node, pointer, "--set");
+    } catch (const YAML::Exception& failure) {
+      errors_.push_back({"--set", path, failure.what()});
+    }
+  }
+
+ private:
+  static std::string too_deep() {
+    return "found more than " + std::to_string(kDepthMax) + " levels, expected at most these";
+  }
+
+  // The first line, from 1, that is no UTF-8.
+  static std::size_t bad_line_of(std::string_view text) {
+    for (std::size_t line = 1;; ++line) {
+      const std::string_view one = text.substr(0, text.find('\n'));
+      if (one.size() == text.size() || !simdjson::validate_utf8(one.data(), one.size()))
+        return line;
+      text.remove_prefix(one.size() + 1);
+    }
+  }
+
+  static std::string place(const YAML::Mark& mark, const std::string& source) {
+    if (source == "--set" || mark.line < 0) return source;
+    return source + ":" + std::to_string(mark.line + 1) + ":" + std::to_string(mark.column + 1);
+  }
+
+  Json convert(const YAML::Node& node, const std::string& pointer, const std::string& source,
+               std::size_t depth = 0) {
+    if (!afford(node, pointer, source, depth)) return {};
+    config_.places_[pointer] = place(node.Mark(), source);
     switch (node.Type()) {
       case YAML::NodeType::Map:
-        return convert_map(node, pointer, source);
+        return convert_map(node, pointer, source, depth);
       case YAML::NodeType::Sequence: {
         Json out = Json::array();
-        for (std::size_t i = 0; i < node.size(); ++i) {
-          out.push_back(convert(node[i], pointer + "/" + std::to_string(i), source));
+        for (const auto& item : node) {
+          out.push_back(
+              convert(item, pointer + "/" + std::to_string(out.size()), source, depth + 1));
         }
         return out;
       }
@@ -71,55 +175,81 @@ class ConfigReader {
     }
   }
 
-  void apply_override(const std::string& text) {
-    const std::size_t equals = text.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      errors_.push_back({"--set", text, "found no '=', expected path=value"});
-      return;
-    }
-    std::string pointer;
-    std::size_t begin = 0;
-    const std::string path = text.substr(0, equals);
-    while (begin <= path.size()) {
-      const std::size_t dot = std::min(path.find('.', begin), path.size());
-      append_pointer_token(pointer, std::string_view(path).substr(begin, dot - begin));
-      begin = dot + 1;
-    }
-    try {
-      const YAML::Node node = YAML::Load(text.substr(equals + 1));
-      Json value = convert(node, pointer, "--set");
-      config_.tree_[Json::json_pointer(pointer)] = std::move(value);
-    } catch (const YAML::Exception& failure) {
-      errors_.push_back({"--set", path, failure.what()});
-    } catch (const Json::exception&) {
-      errors_.push_back(
-          {"--set", path, "found a value in the middle of the path, expected objects"});
-    }
+  // False, and one error for all there is: the tree is too deep (an alias may even hold itself) or
+  // too large.
+  bool afford(const YAML::Node& node, const std::string& pointer, const std::string& source,
+              std::size_t depth) {
+    if (is_spent_) return false;
+    const std::size_t text_bytes = node.IsScalar() ? node.Scalar().size() : 0;
+    bytes_ += kValueBytes + pointer.size() + text_bytes;
+    is_spent_ = depth > kDepthMax || bytes_ > kTreeBytesMax;
+    if (!is_spent_) return true;
+    errors_.push_back({place(node.Mark(), source), dotted(pointer),
+                       depth > kDepthMax
+                           ? too_deep()
+                           : "found more than " + std::to_string(kTreeBytesMax >> 20) +
+                                 " MiB of values, expected at most these"});
+    return false;
   }
 
- private:
-  static std::string place(const YAML::Node& node, const std::string& source) {
-    const YAML::Mark mark = node.Mark();
-    if (source == "--set" || mark.line < 0) return source;
-    return source + ":" + std::to_string(mark.line + 1) + ":" + std::to_string(mark.column + 1);
-  }
-
-  Json convert_map(const YAML::Node& node, const std::string& pointer, const std::string& source) {
+  Json convert_map(const YAML::Node& node, const std::string& pointer, const std::string& source,
+                   std::size_t depth) {
     Json out = Json::object();
     for (const auto& member : node) {
-      const auto key = member.first.as<std::string>("");
+      if (!member.first.IsScalar()) {
+        errors_.push_back({place(member.first.Mark(), source), dotted(pointer),
+                           "found a key that is no text, expected text"});
+        continue;
+      }
+      const std::string& key = member.first.Scalar();
       std::string child = pointer;
       append_pointer_token(child, key);
       if (out.contains(key)) {
-        errors_.push_back(
-            {place(member.first, source), dotted(child), "found the key twice, expected once"});
+        errors_.push_back({place(member.first.Mark(), source), dotted(child),
+                           "found the key twice, expected once"});
         continue;
       }
-      Json value = convert(member.second, child, source);
-      config_.places_[child] = place(member.first, source);
+      Json value = convert(member.second, child, source, depth + 1);
+      config_.places_[child] = place(member.first.Mark(), source);
       out[key] = std::move(value);
     }
     return out;
+  }
+
+  // The place in the tree that `tokens` name, made where it is missing. Null, and an error: there
+  // is a value in the middle, or no such element.
+  Json* member_of(const std::vector<std::string>& tokens, const std::string& path) {
+    Json* at = &config_.tree_;
+    for (const std::string& token : tokens) {
+      if (at->is_null()) *at = token == "0" ? Json::array() : Json::object();
+      if (at->is_object()) {
+        at = &(*at)[token];
+        continue;
+      }
+      std::size_t index = 0;
+      const char* const end = token.data() + token.size();
+      const auto [stop, error] = std::from_chars(token.data(), end, index);
+      if (at->is_array() && error == std::errc() && stop == end && index <= at->size()) {
+        at = &(*at)[index];
+        continue;
+      }
+      errors_.push_back(
+          {"--set", path,
+           at->is_array()
+               ? "found no element " + token + ", expected 0 to " + std::to_string(at->size())
+               : "found a value in the middle of the path, expected objects"});
+      return nullptr;
+    }
+    return at;
+  }
+
+  // What was said of the value that is replaced.
+  void forget(const std::string& pointer) {
+    const auto is_replaced = [&](std::string_view other) {
+      return other == pointer || is_below(other, pointer);
+    };
+    std::erase_if(config_.places_, [&](const auto& entry) { return is_replaced(entry.first); });
+    std::erase_if(config_.secrets_, is_replaced);
   }
 
   // ${NAME}, ${NAME:-fallback} and file:PATH.
@@ -132,7 +262,7 @@ class ConfigReader {
       const std::size_t close = open == std::string::npos ? open : text.find('}', open);
       if (close == std::string::npos) {
         out += text.substr(at);
-        return out;
+        return checked_text(std::move(out), pointer);
       }
       out += text.substr(at, open - at);
       std::string name = text.substr(open + 2, close - open - 2);
@@ -141,8 +271,9 @@ class ConfigReader {
         fallback = name.substr(dash + 2);
         name.resize(dash);
       }
-      if (const char* value = std::getenv(name.c_str())) {
-        out += value;
+      if (const std::optional<std::string> value = sources_.variable(name)) {
+        out += *value;
+        bytes_ += value->size();
         config_.secrets_.insert(pointer);
       } else if (fallback) {
         out += *fallback;
@@ -155,20 +286,30 @@ class ConfigReader {
   }
 
   Json secret_file(const std::string& path, const std::string& pointer) {
-    std::ifstream in(path, std::ios::binary);
-    if (!in) {
-      errors_.push_back(
-          config_.error_at(pointer, "found file:" + path + ", expected a readable file"));
+    std::optional<std::string> text = sources_.file(path);
+    if (!text) {
+      errors_.push_back(config_.error_at(
+          pointer, "found file:" + path + ", expected a readable file of at most 1 MiB"));
       return {};
     }
     config_.secrets_.insert(pointer);  // what is in the file, not where it is
-    std::string text{std::istreambuf_iterator<char>(in), {}};
-    text.erase(text.find_last_not_of(" \t\r\n") + 1);
-    return text;
+    bytes_ += text->size();
+    text->erase(text->find_last_not_of(" \t\r\n") + 1);
+    return checked_text(std::move(*text), pointer);
+  }
+
+  // Everything behind the configuration writes it as JSON, which is UTF-8.
+  Json checked_text(std::string text, const std::string& pointer) {
+    if (simdjson::validate_utf8(text)) return text;
+    errors_.push_back(config_.error_at(pointer, "found bytes that are none, expected UTF-8 text"));
+    return {};
   }
 
   Config& config_;
+  const ConfigSources& sources_;
   std::vector<ConfigError>& errors_;
+  std::size_t bytes_ = 0;
+  bool is_spent_ = false;
 };
 
 std::string ConfigError::text() const {
@@ -188,31 +329,39 @@ std::string dotted(std::string_view pointer) {
   return out;
 }
 
+ConfigSources ConfigSources::of_process() {
+  return {[](const std::string& name) -> std::optional<std::string> {
+            if (const char* value = std::getenv(name.c_str())) return value;
+            return std::nullopt;
+          },
+          [](const std::filesystem::path& file) { return file_text(file, kSecretBytesMax); }};
+}
+
 Config Config::load(const std::filesystem::path& file, const std::vector<std::string>& overrides,
                     std::vector<ConfigError>& errors) {
-  Config config;
-  config.file_ = file.empty() ? "(no file)" : file.string();
-  ConfigReader reader(config, errors);
-  if (!file.empty() && std::filesystem::is_directory(file)) {
-    errors.push_back({config.file_, "", "found a directory, expected YAML or JSON"});
+  const std::string name = file.empty() ? "(no file)" : file.string();
+  std::string text;
+  std::error_code ignored;
+  if (!file.empty() && std::filesystem::is_directory(file, ignored)) {
+    errors.push_back({name, "", "found a directory, expected YAML or JSON"});
   } else if (!file.empty()) {
-    try {
-      const YAML::Node root = YAML::LoadFile(file.string());
-      config.tree_ = reader.convert(root, "", config.file_);
-      if (config.tree_.is_null()) config.tree_ = Json::object();
-      if (!config.tree_.is_object()) {
-        errors.push_back({config.file_, "", "found no mapping, expected a mapping at the top"});
-        config.tree_ = Json::object();
-      }
-    } catch (const YAML::BadFile&) {
-      errors.push_back({config.file_, "", "found no readable file, expected YAML or JSON"});
-    } catch (const YAML::ParserException& failure) {
-      errors.push_back({config.file_ + ":" + std::to_string(failure.mark.line + 1) + ":" +
-                            std::to_string(failure.mark.column + 1),
-                        "", "found no YAML or JSON here: " + failure.msg});
+    std::ifstream in(file, std::ios::binary);
+    text.assign(std::istreambuf_iterator<char>(in), {});
+    if (!in.is_open()) {
+      errors.push_back({name, "", "found no readable file, expected YAML or JSON"});
     }
   }
-  for (const std::string& text : overrides) reader.apply_override(text);
+  return parse(text, name, overrides, ConfigSources::of_process(), errors);
+}
+
+Config Config::parse(const std::string& text, const std::string& name,
+                     const std::vector<std::string>& overrides, const ConfigSources& sources,
+                     std::vector<ConfigError>& errors) {
+  Config config;
+  config.file_ = name;
+  ConfigReader reader(config, sources, errors);
+  reader.read_text(text);
+  for (const std::string& override_text : overrides) reader.apply_override(override_text);
   return config;
 }
 
@@ -223,13 +372,26 @@ std::string Config::place_of(std::string_view pointer) const {
   }
 }
 
+bool Config::holds_secret(std::string_view pointer) const {
+  if (secrets_.contains(pointer)) return true;
+  const auto next = secrets_.lower_bound(std::string(pointer) + "/");
+  return next != secrets_.end() && is_below(*next, pointer);
+}
+
 ConfigError Config::error_at(std::string_view pointer, std::string message) const {
-  constexpr std::string_view kFound = "found ";
-  if (secrets_.contains(std::string(pointer)) && message.starts_with(kFound)) {
+  if (holds_secret(pointer)) {
     const std::size_t expected = std::min(message.rfind(", expected"), message.size());
-    message.replace(kFound.size(), expected - kFound.size(), "*** (hidden)");
+    message.replace(0, expected, "found *** (hidden)");
   }
   return {place_of(pointer), dotted(pointer), std::move(message)};
+}
+
+void Config::note_copy(const std::string& from, const std::string& to) {
+  std::vector<std::string> copies;
+  for (const std::string& secret : secrets_) {
+    if (secret == from || is_below(secret, from)) copies.push_back(to + secret.substr(from.size()));
+  }
+  secrets_.insert(copies.begin(), copies.end());
 }
 
 Json Config::shown() const {

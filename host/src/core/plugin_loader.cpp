@@ -94,11 +94,27 @@ LoadedPlugin PluginLoader::load_file(const fs::path& file) {
   return {file, entry, entry->infos[0]};
 }
 
+void PluginLoader::add(std::string id, const ephor_entry& entry) {
+  check_entry(id, &entry);
+  check_extensions(id, *entry.infos[0]);
+  linked_[id] = {id, &entry, entry.infos[0]};
+}
+
 LoadedPlugin PluginLoader::load(std::string_view id) const {
+  if (const auto found = linked_.find(id); found != linked_.end()) return found->second;
+  return load_file(find(id));
+}
+
+fs::path PluginLoader::find(std::string_view id) const {
+  // A name, and no way out of the directories.
+  if (id.find_first_of(std::string_view("/\0", 2)) != std::string_view::npos) {
+    throw HostError(EPHOR_INVALID, "found the plugin id \"" + std::string(id) +
+                                       "\", expected a file's name without .so");
+  }
   std::string searched;
   for (const fs::path& directory : directories_) {
     const fs::path file = directory / (std::string(id) + ".so");
-    if (fs::exists(file)) return load_file(file);
+    if (fs::exists(file)) return file;
     searched += (searched.empty() ? "" : ", ") + directory.string();
   }
   throw HostError(EPHOR_NOT_FOUND, "found no " + std::string(id) + ".so, expected it in " +

@@ -4,6 +4,8 @@
 #include <ephor/abi.h>
 
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +17,7 @@ struct LoadedPlugin {
   std::filesystem::path file;
   const ephor_entry* entry = nullptr;
   const ephor_plugin_info* info = nullptr;
+  friend bool operator==(const LoadedPlugin&, const LoadedPlugin&) = default;
 };
 
 // Finds plugin files by id ("tracer" -> DIRECTORY/tracer.so) in a list of directories.
@@ -23,8 +26,13 @@ class PluginLoader {
   explicit PluginLoader(std::vector<std::filesystem::path> directories)
       : directories_(std::move(directories)) {}
 
+  // A plugin that is linked into the program (tests have some): it is found before every file.
+  void add(std::string id, const ephor_entry& entry);
+
   // Throws HostError naming the file, both versions and what is missing.
   LoadedPlugin load(std::string_view id) const;
+  // Where it is. Throws HostError EPHOR_NOT_FOUND naming the directories.
+  std::filesystem::path find(std::string_view id) const;
   static LoadedPlugin load_file(const std::filesystem::path& file);
 
   // Every *.so in the directories, the first of each name; sorted by name.
@@ -32,6 +40,7 @@ class PluginLoader {
 
  private:
   std::vector<std::filesystem::path> directories_;
+  std::map<std::string, LoadedPlugin, std::less<>> linked_;
 };
 
 // What this host offers; a plugin that requires another one is refused with its name.

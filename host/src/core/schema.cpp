@@ -144,7 +144,10 @@ class Walk {
       fail(pointer, value, "at most " + schema["maxLength"].dump() + " characters");
     }
     if (const auto pattern = schema.find("pattern"); pattern != schema.end()) {
-      if (!std::regex_search(text, std::regex(pattern->get<std::string>()))) {
+      // std::regex takes stack for every character.
+      constexpr std::size_t kMatchedBytesMax = 4096;
+      if (text.size() > kMatchedBytesMax ||
+          !std::regex_search(text, std::regex(pattern->get<std::string>()))) {
         fail(pointer, value, "text like " + pattern->get<std::string>());
       }
     }
