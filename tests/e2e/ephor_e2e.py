@@ -31,11 +31,23 @@ SHARED = Path(os.environ.get("EPHOR_SHARED_DATA", ROOT.parent / "shared" / "data
 # The plugins whose `.summary` a replay's summary joins.
 ANALYSTS = ("tracer", "metrics", "ml_monitor", "ensemble_tracker", "trade_tracker", "alerter", "reporter")
 
+if os.environ.get("EPHOR_ISOLATION") == "process":
+    # The same tests with every plugin in a process of its own.
+    _isolated = tempfile.NamedTemporaryFile("w", prefix="ephor-e2e-", suffix=".json")
+    _tree = json.loads(CONFIG.with_suffix(".json").read_text())
+    for _name, _entry in _tree["plugins"].items():
+        _tree["plugins"][_name] = {**(_entry or {}), "isolation": "process"}
+    json.dump(_tree, _isolated)
+    _isolated.flush()
+    CONFIG = Path(_isolated.name)
+
 NDJSON = "application/x-ndjson"
 CLOUDEVENT = "application/cloudevents+json"
 CLOUDEVENTS = "application/cloudevents-batch+json"
-# Sanitizer builds and busy machines are slow; nothing here waits that long when all is well.
-PATIENCE_S = 120
+# How many times slower than an ordinary build this one is; the presets asan and tsan set it.
+SLOWDOWN = max(1.0, float(os.environ.get("EPHOR_SLOWDOWN", "1")))
+# Busy machines are slow; nothing here waits that long when all is well.
+PATIENCE_S = 120 * SLOWDOWN
 
 
 def shared(*parts):
@@ -135,16 +147,19 @@ class Host:
         self.process = None
         self.address = None
 
-    def start(self):
-        with contextlib.suppress(FileNotFoundError):
-            self.address_file.unlink()
+    def command(self):
         command = [str(EPHOR), "run", "--config", str(self.config), "--data-dir", str(self.data_dir),
                    "--set", "plugins.http_api.config.listen=127.0.0.1:0",
                    "--set", f"plugins.http_api.config.address_file={self.address_file}"]
         for setting in self.settings:
             command += ["--set", setting]
+        return command
+
+    def start(self):
+        with contextlib.suppress(FileNotFoundError):
+            self.address_file.unlink()
         with open(self.log_file, "a") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
         Host.processes.append(self.process)
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
@@ -257,6 +272,16 @@ class Host:
         """`ephor query NAME` over the control socket."""
         return query(name, self.data_dir, request, self.config)
 
+    def status(self):
+        """What `ephor top` shows."""
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(PATIENCE_S)
+            control.connect(str(self.data_dir / "control.sock"))
+            stream = control.makefile("rwb")
+            stream.write(b'{"command": "status"}\n')
+            stream.flush()
+            return json.loads(stream.readline())["answer"]
+
     def summary(self):
         """What `ephor replay --summary` says of the store."""
         return store_summary(self.data_dir, self.config)
@@ -337,6 +362,47 @@ def store_summary(data_dir, config=CONFIG):
     for name in ANALYSTS:
         out.update(query(f"{name}.summary", data_dir, config=config))
     return {key: value for key, value in out.items() if not key.endswith("_in_memory")}
+
+
+# ---- canonical exports ----------------------------------------------------------------------------
+
+
+def export(data_dir, *more, config=CONFIG):
+    """`ephor export --canonical` of a data directory: the file."""
+    file = Path(f"{data_dir}.export")
+    cli("export", "--canonical", "--config", config, "--data-dir", data_dir, "--out", file, *more)
+    return file
+
+
+def export_lines(file, section):
+    """[(key, value)] of one section."""
+    start = b'{"section":' + json.dumps(section).encode() + b","
+    with open(file, "rb") as lines:
+        found = [json.loads(line) for line in lines if line.startswith(start)]
+    return [(tuple(one["key"]), one["value"]) for one in found]
+
+
+def diff(one, other, code=0, **more):
+    """`ephor diff --json`; with code 0 they have to be equal."""
+    done = cli("diff", one, other, "--json", "--limit", 20, code=None, **more)
+    if done.returncode != code:
+        text = cli("diff", one, other, code=None).stdout
+        raise AssertionError(f"ephor diff {one} {other}: exit {done.returncode}, expected {code}\n"
+                             f"{text[:6000]}{done.stderr[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def release(data_dir, *settings, config=CONFIG):
+    """Ends a posted recording: a host comes up once, until the idle flush has released what waits.
+    So the flush never comes between two posts, however slow the machine is."""
+    with Host(data_dir, *settings, "log_time.idle_flush_s=0.1", config=config) as host:
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            status = host.status()
+            if status["log_time"] == status["newest_time"]:
+                return
+            time.sleep(0.02)
+    raise AssertionError(f"log time stays at {status['log_time']}, the newest event is of {status['newest_time']}")
 
 
 # ---- the store, from the outside ------------------------------------------------------------------

@@ -3,7 +3,7 @@
 """The user's `monitoring:` block works as it stands, and each of its keys changes what happens."""
 import time
 
-from ephor_e2e import CONFIG, Host, TestCase, WebSocket, cli, main, query, read_lines, replay
+from ephor_e2e import CONFIG, SLOWDOWN, Host, TestCase, WebSocket, cli, main, query, read_lines, replay
 
 # As the user wrote it.
 BLOCK = """
@@ -259,7 +259,7 @@ class Monitoring(TestCase):
                 last = host.post_all(read_lines(self.session), batch=5000)["last_sequence"]
                 host.get("/api/ml/ensembles", after_sequence=last)
                 # Some checkpoints for what shall stay, as many as it takes for what shall go.
-                deadline = time.monotonic() + (60 if change else 1)
+                deadline = time.monotonic() + (60 if change else 1) * SLOWDOWN
                 while (host.query("ensemble_tracker.summary")["ensemble_decisions_in_memory"] > 1000 and
                        time.monotonic() < deadline):
                     time.sleep(0.1)

@@ -317,10 +317,13 @@ TEST_CASE("slow readers: replay loses nothing, drop_oldest counts what it loses"
           "[integration][host]") {
   const TemporaryDirectory directory;
   board().sequences.clear();
-  auto settings = settings_for(
-      directory.path(),
-      {instance_of<Recorder>("dropping", R"({"policy":1,"slow_us":4000})"),
-       instance_of<Recorder>("fast"), instance_of<Recorder>("slow", R"({"slow_us":4000})")});
+  // Slow beside the publisher, which a sanitizer slows too.
+  const std::string slow_us = std::to_string(patience(std::chrono::milliseconds(4)).count() / 1000);
+  auto settings =
+      settings_for(directory.path(),
+                   {instance_of<Recorder>("dropping", R"({"policy":1,"slow_us":)" + slow_us + "}"),
+                    instance_of<Recorder>("fast"),
+                    instance_of<Recorder>("slow", R"({"slow_us":)" + slow_us + "}")});
   settings.bus_bytes = 128U << 10;
   settings.dispatch_threads = 3;
   host::Host host(settings, RunMode::live);
@@ -381,6 +384,81 @@ TEST_CASE("a throwing plugin: is named, and disturbs no other", "[integration][h
   CHECK(health["data_dir"] == directory.path().string());
   CHECK(health["newest_time"] == host::format_time(host.log().greatest_time_ns()));
   CHECK(host.stop());
+}
+
+// Holds its dispatcher's thread until it is let go.
+class Holder final : public Plugin {
+ public:
+  static constexpr std::string_view kId = "holder";
+  static inline std::atomic<bool> is_inside{false};
+  static inline std::atomic<bool> may_leave{false};
+  Holder(Host host, std::string_view) { host.subscribe({"test.point"}); }
+  void on_events(std::span<const Event>) override {
+    is_inside = true;
+    while (!may_leave) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+};
+
+TEST_CASE("a plugin that holds its thread: the others are served by another thread",
+          "[integration][host]") {
+  const TemporaryDirectory directory;
+  board().sequences.clear();
+  Holder::is_inside = Holder::may_leave = false;
+  auto settings = settings_for(directory.path(),
+                               {instance_of<Counter<1>>("counter"), instance_of<Holder>("holder"),
+                                instance_of<Recorder>("recorder")});
+  settings.dispatch_threads = 1;
+  host::Host host(settings, RunMode::live);
+  host.start();
+  ingest(host, points(0, 10));
+  while (!Holder::is_inside) std::this_thread::yield();
+  std::uint64_t last = 0;
+  for (int n = 10; n < 1'000; n += 10) last = ingest(host, points(n, n + 10)).last_sequence;
+  CHECK(Json::parse(host.query("counter.sums", "{}", last)) == sums_of(1'000));
+  CHECK_FALSE(host.wait_until_read(kSecond / 100));  // the holder has not read
+  Holder::may_leave = true;
+  CHECK(host.wait_until_read(kLongEnough));
+  CHECK(host.stop());
+  std::vector<std::uint64_t> all;
+  for (const Kept& kept : journal_of(directory.path())) all.push_back(kept.sequence);
+  CHECK(sequences_of("recorder") == all);
+}
+
+TEST_CASE("a call above the hard limit: quarantined, and forgiven when it comes back after all",
+          "[integration][host]") {
+  const TemporaryDirectory directory;
+  Holder::is_inside = Holder::may_leave = false;
+  auto settings = settings_for(directory.path(),
+                               {instance_of<Counter<1>>("counter"), instance_of<Holder>("holder")});
+  for (auto& one : settings.instances) {
+    one.faults.soft_limit_ns = kSecond / 20;
+    one.faults.hard_limit_ns = kSecond / 10;
+  }
+  host::Host host(settings, RunMode::live);
+  host.start();
+  ingest(host, points(0, 10));
+  const auto holder = host.instances()[1];
+  const auto began = std::chrono::steady_clock::now();
+  while (holder->phase() != host::Phase::quarantined &&
+         std::chrono::steady_clock::now() - began < std::chrono::nanoseconds(kLongEnough)) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  CHECK(holder->phase() == host::Phase::quarantined);
+  CHECK(holder->is_hung());
+  CHECK(host.has_hung_threads());
+  CHECK(host.wait_until_read(kLongEnough));  // nobody waits for it any more
+  CHECK_THROWS_AS(host.release("holder"), host::HostError);
+  CHECK_THROWS_AS(host.release("nobody"), host::HostError);
+  Holder::may_leave = true;
+  while (holder->is_hung()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  host.release("holder");
+  while (holder->phase() != host::Phase::running) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  CHECK(holder->restart_count() == 1);
+  CHECK(host.wait_until_read(kLongEnough));
+  CHECK(host.stop());
+  CHECK_FALSE(host.has_hung_threads());
 }
 
 template <std::uint32_t Capabilities>

@@ -18,6 +18,7 @@
 #include "event/times.hpp"
 #include "store/sqlite_journal.hpp"
 #include "support/catch.hpp"
+#include "support/patience.hpp"
 #include "support/shared_data.hpp"
 
 namespace ephor::testing {
@@ -27,7 +28,8 @@ using host::Buffer;
 
 inline constexpr std::int64_t kSecond = 1'000'000'000;
 inline constexpr std::int64_t kBegin = 1'600'000'000 * kSecond;
-inline constexpr std::int64_t kLongEnough = 60 * kSecond;  // for whatever a test waits for
+// For whatever a test waits for.
+inline const std::int64_t kLongEnough = ephor::testing::patience(std::chrono::seconds(60)).count();
 
 // The plugin table of a class, as EPHOR_PLUGIN would export it.
 template <typename Class>
@@ -51,7 +53,11 @@ host::LoadedPlugin plugin_of() {
 
 template <typename Class>
 host::InstanceSettings instance_of(std::string name, std::string config = "{}") {
-  return {std::move(name), plugin_of<Class>(), std::move(config)};
+  host::InstanceSettings settings;
+  settings.name = std::move(name);
+  settings.plugin = plugin_of<Class>();
+  settings.config_json = std::move(config);
+  return settings;
 }
 
 inline host::Settings settings_for(const std::filesystem::path& data_dir,

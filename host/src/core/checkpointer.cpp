@@ -7,6 +7,9 @@
 #include "core/logger.hpp"
 
 namespace ephor::host {
+namespace {
+constexpr const char* kFailed = "checkpoint: ";  // health says so until one is saved
+}
 
 Checkpointer::Checkpointer(Journal& journal, Storage& storage, EventLog& log, bool must_sync)
     : journal_(journal), storage_(storage), log_(log), must_sync_(must_sync) {
@@ -86,10 +89,11 @@ void Checkpointer::save(std::vector<Taken>& group) {
     Instance& instance = *group[i].instance;
     if (!results[i]) {
       instance.checkpoint_done(true);
+      instance.fault_is_over(kFailed);
       continue;
     }
-    log(EPHOR_LOG_ERROR, instance.name(), std::string("checkpoint: ") + results[i]->what());
-    instance.report_health(EPHOR_HEALTH_DEGRADED, std::string("checkpoint: ") + results[i]->what());
+    log(EPHOR_LOG_ERROR, instance.name(), std::string(kFailed) + results[i]->what());
+    instance.note_fault(std::string(kFailed) + results[i]->what());
     // Somebody else owns the instance, or the rows can never be written: trying again is no use.
     const bool is_final =
         results[i]->status() == EPHOR_STATE || results[i]->status() == EPHOR_INVALID;

@@ -4,9 +4,7 @@
 #include <ephor/plugin.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -16,13 +14,18 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/cli.hpp"
 #include "core/config.hpp"
 #include "core/control.hpp"
+#include "core/crash_note.hpp"
+#include "core/export_command.hpp"
 #include "core/host.hpp"
 #include "core/instance_tables.hpp"
 #include "core/logger.hpp"
 #include "core/replay.hpp"
 #include "core/settings.hpp"
+#include "core/top.hpp"
+#include "core/upkeep_commands.hpp"
 #include "event/error.hpp"
 #include "event/times.hpp"
 
@@ -32,95 +35,68 @@ namespace {
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr int kDone = 0;
-constexpr int kFailed = 1;
-constexpr int kUsage = 2;
-
-// ---- signals ----------------------------------------------------------------------------------
-
-std::atomic<int> stop_signals{0};
-
-void on_stop_signal(int) {
-  // The second one stops hard: no destructor, no drain; the journal makes that safe.
-  if (stop_signals.fetch_add(1) + 1 >= 2) ::_exit(kFailed);
-}
-
-void catch_stop_signals() {
-  struct sigaction action {};
-  action.sa_handler = on_stop_signal;
-  ::sigaction(SIGINT, &action, nullptr);
-  ::sigaction(SIGTERM, &action, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
-}
-
-bool should_stop() { return stop_signals.load() != 0; }
-
-// ---- configuration ----------------------------------------------------------------------------
-
-struct Loaded {
-  Config config;
-  Settings settings;
-  std::vector<ConfigError> errors;
-};
-
-Loaded load(const Options& options) {
-  Loaded out;
-  std::vector<std::string> overrides = options.overrides;
-  if (options.data_dir) {
-    overrides.push_back("data_dir=" + Json(options.data_dir->string()).dump());
-  }
-  out.config = Config::load(options.config, overrides, out.errors);
-  const PluginLoader loader(plugin_directories(out.config.tree()));
-  out.settings = read_settings(out.config, loader, out.errors);
-  return out;
-}
-
-int report(const std::vector<ConfigError>& errors) {
-  for (const ConfigError& error : errors) std::cerr << "ephor: " << error.text() << "\n";
-  return kUsage;
-}
-
-std::optional<int> need_config(const Options& options) {
-  if (!options.config.empty()) return std::nullopt;
-  std::cerr << "ephor " << options.command << ": found no --config FILE, expected one\n";
-  return kUsage;
-}
-
-fs::path data_dir_of(const Options& options) {
-  if (options.data_dir) return *options.data_dir;
-  if (options.config.empty()) return "data";
-  std::vector<ConfigError> ignored;
-  const Config config = Config::load(options.config, options.overrides, ignored);
-  return config.tree().value("data_dir", std::string("data"));
-}
-
-// ---- commands ---------------------------------------------------------------------------------
-
 int check(const Options& options) {
   if (const auto missing = need_config(options)) return *missing;
-  const Loaded loaded = load(options);
+  const LoadedSettings loaded = load_settings(options);
   if (!loaded.errors.empty()) return report(loaded.errors);
   std::cout << options.config.string() << ": good; " << loaded.settings.instances.size()
             << " instances\n";
   return kDone;
 }
 
+// Throws HostError, and nothing has changed, if the configuration or an instance refuses.
+Json reload(const Options& options, Host& host) {
+  LoadedSettings loaded = load_settings(options);
+  if (!loaded.errors.empty()) {
+    std::string text = "reload: the configuration is wrong; nothing was changed";
+    for (const ConfigError& error : loaded.errors) text += "\n" + error.text();
+    throw HostError(EPHOR_INVALID, text);
+  }
+  const Host::ReloadReport report = host.reload(std::move(loaded.settings));
+  return {{"restarted", report.restarted},
+          {"added", report.added},
+          {"removed", report.removed},
+          {"unchanged", report.unchanged},
+          {"needs_host_restart", report.needs_host_restart}};
+}
+
+void reload_and_log(const Options& options, Host& host) {
+  try {
+    log(EPHOR_LOG_INFO, kHostName, "reloaded: " + reload(options, host).dump());
+  } catch (const HostError& failure) {
+    log(EPHOR_LOG_ERROR, kHostName, failure.what());
+  }
+}
+
 int run(const Options& options) {
   if (const auto missing = need_config(options)) return *missing;
-  Loaded loaded = load(options);
+  LoadedSettings loaded = load_settings(options);
   if (!loaded.errors.empty()) return report(loaded.errors);
   catch_stop_signals();
+  catch_reload_signal();
+  loaded.settings.rebuild_storage = options.rebuild;
   Host host(std::move(loaded.settings), RunMode::live);
+  const CrashNote crash_note(host.settings().data_dir);
   host.start();
   bool is_clean = false;
   {
-    const ControlServer control(host, host.settings().data_dir);
+    const ControlServer control(host, host.settings().data_dir,
+                                [&] { return reload(options, host); });
     log(EPHOR_LOG_INFO, kHostName, "running on " + host.settings().data_dir.string());
-    while (!should_stop()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    while (!should_stop()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      if (take_reload_signal()) reload_and_log(options, host);
+    }
     log(EPHOR_LOG_INFO, kHostName, "stopping");
     is_clean = host.stop();
   }
   log(EPHOR_LOG_INFO, kHostName, is_clean ? "stopped" : "stopped before everything was read");
+  if (host.has_hung_threads()) {
+    // They may come back into what would be gone. Everything is saved; the process just ends.
+    log(EPHOR_LOG_WARNING, kHostName, "a plugin has not given back its thread; ending without it");
+    std::fflush(nullptr);
+    ::_exit(is_clean ? kDone : kFailed);
+  }
   return is_clean ? kDone : kFailed;
 }
 
@@ -156,7 +132,7 @@ int replay_command(const Options& options) {
   }
   if (!options.arguments.empty()) replaying.file = options.arguments[0];
   replaying.journal = options.journal;
-  Loaded loaded = load(options);
+  LoadedSettings loaded = load_settings(options);
   if (!loaded.errors.empty()) return report(loaded.errors);
   if (!replaying.file.empty() && !fs::is_regular_file(replaying.file)) {
     throw HostError(EPHOR_INVALID,
@@ -233,12 +209,15 @@ int plugin_command(const Options& options) {
     std::cout << instance_facts(plugin).dump(2) << "\n";
     return kDone;
   }
-  throw HostError(EPHOR_INVALID, "plugin: expected `plugin list` or `plugin inspect NAME`");
-}
-
-void print_answer(const std::string& text) {
-  const Json parsed = Json::parse(text, nullptr, false);
-  std::cout << (parsed.is_discarded() ? text : parsed.dump(2)) << "\n";
+  if (what == "release" && options.arguments.size() == 2) {
+    const fs::path data_dir = data_dir_of(options);
+    const auto answer =
+        ask_running_host(data_dir, {{"command", "release"}, {"instance", options.arguments[1]}});
+    if (!answer) throw_no_host(data_dir);
+    return kDone;
+  }
+  throw HostError(EPHOR_INVALID,
+                  "plugin: expected `plugin list`, `plugin inspect NAME` or `plugin release NAME`");
 }
 
 int query_command(const Options& options) {
@@ -260,16 +239,12 @@ int query_command(const Options& options) {
     return kDone;
   }
   if (const auto missing = need_config(options)) return *missing;
-  Loaded loaded = load(options);
+  LoadedSettings loaded = load_settings(options);
   if (!loaded.errors.empty()) return report(loaded.errors);
   Host host(std::move(loaded.settings), RunMode::offline);
   host.start();
   print_answer(host.query(options.arguments[0], request.dump()));
   return kDone;
-}
-
-[[noreturn]] void no_host(const fs::path& data_dir) {
-  throw HostError(EPHOR_STATE, "no host runs on " + data_dir.string());
 }
 
 int tap(const Options& options) {
@@ -280,40 +255,16 @@ int tap(const Options& options) {
   const auto answer = ask_running_host(data_dir, request, [](const Json& line) {
     std::cout << line.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
   });
-  if (!answer) no_host(data_dir);
+  if (!answer) throw_no_host(data_dir);
   return kDone;
 }
 
-void print_status(const Json& status) {
-  std::printf(
-      "log time %s   events %s   derived %s   late %s   commits %s\n",
-      status["log_time"].is_string() ? status["log_time"].get<std::string>().c_str() : "no data",
-      status["log"]["events"].dump().c_str(), status["log"]["derived"].dump().c_str(),
-      status["log"]["late"].dump().c_str(), status["log"]["commits"].dump().c_str());
-  std::printf("%-18s %-9s %-9s %12s %10s %10s %8s %9s\n", "INSTANCE", "STATE", "HEALTH",
-              "DELIVERED", "LAG", "SKIPPED", "ERRORS", "CPU s");
-  for (const Json& one : status["instances"]) {
-    std::printf("%-18s %-9s %-9s %12s %10s %10s %8s %9.2f\n",
-                one["instance"].get<std::string>().c_str(), one["state"].get<std::string>().c_str(),
-                one["health"].get<std::string>().c_str(), one["delivered"].dump().c_str(),
-                one["lag_events"].dump().c_str(), one["skipped"].dump().c_str(),
-                one["errors"].dump().c_str(), one["handler_seconds"].get<double>());
-  }
-  std::fflush(stdout);
-}
-
-int top(const Options& options) {
+int reload_command(const Options& options) {
   const fs::path data_dir = data_dir_of(options);
-  catch_stop_signals();
-  for (;;) {
-    const auto status = ask_running_host(data_dir, {{"command", "status"}});
-    if (!status) no_host(data_dir);
-    if (!options.once && ::isatty(STDOUT_FILENO) != 0) std::printf("\033[H\033[2J");
-    print_status(*status);
-    if (options.once) return kDone;
-    std::this_thread::sleep_for(std::chrono::duration<double>(std::max(0.1, options.interval_s)));
-    if (should_stop()) return kDone;
-  }
+  const auto answer = ask_running_host(data_dir, {{"command", "reload"}});
+  if (!answer) throw_no_host(data_dir);
+  print_answer(answer->dump());
+  return kDone;
 }
 
 int schema(const Options& options) {
@@ -384,8 +335,14 @@ int dispatch(const Options& options) {
   if (options.command == "plugin") return plugin_command(options);
   if (options.command == "query") return query_command(options);
   if (options.command == "tap") return tap(options);
-  if (options.command == "top") return top(options);
+  if (options.command == "top") return top_command(options);
+  if (options.command == "reload") return reload_command(options);
   if (options.command == "schema") return schema(options);
+  if (options.command == "backup") return backup_command(options);
+  if (options.command == "restore") return restore_command(options);
+  if (options.command == "journal") return journal_command(options);
+  if (options.command == "export") return export_command(options);
+  if (options.command == "diff") return diff_command(options);
   return plugin_defined_command(options);
 }
 

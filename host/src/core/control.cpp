@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/control.hpp"
 
+#include <ephor/json.hpp>
 #include <ephor/plugin.hpp>
 
 #include <cerrno>
@@ -15,6 +16,8 @@
 #include <unistd.h>
 
 #include "bus/topic_filter.hpp"
+#include "core/backup.hpp"
+#include "core/export.hpp"
 #include "core/logger.hpp"
 #include "event/error.hpp"
 
@@ -108,8 +111,8 @@ Json failure(ephor_status status, const std::string& message) {
 
 }  // namespace
 
-ControlServer::ControlServer(Host& host, const fs::path& data_dir)
-    : host_(host), path_(data_dir / "control.sock") {
+ControlServer::ControlServer(Host& host, const fs::path& data_dir, Reload reload)
+    : host_(host), path_(data_dir / "control.sock"), reload_(std::move(reload)) {
   const Descriptor directory(open_directory(path_));
   const sockaddr_un address = address_of(path_, directory);
   ::unlink(path_.c_str());  // of a host that died; the directory's lock says that none runs
@@ -163,7 +166,7 @@ void ControlServer::serve(int descriptor) {
   while (lines.next(line, [this] { return is_stopping_.load(); })) {
     Json reply;
     try {
-      reply = {{"ok", true}, {"answer", answer(Json::parse(line), descriptor)}};
+      reply = {{"ok", true}, {"answer", answer(parse_json(line, "request"), descriptor)}};
     } catch (const HostError& failed) {
       reply = failure(failed.status(), failed.what());
     } catch (const Error& failed) {
@@ -193,8 +196,27 @@ Json ControlServer::answer(const Json& request, int descriptor) {
     return out;
   }
   if (command == "status") return Json::parse(host_.status_json());
+  if (command == "reload") return reload_();
+  if (command == "release") {
+    host_.release(request.at("instance").get<std::string>());
+    return nullptr;
+  }
+  if (command == "backup") {
+    const BackupSource source{host_.settings().data_dir, host_.settings().database_url.empty(),
+                              wall_clock_ns()};
+    return make_backup(source, request.at("file").get<std::string>(), host_.upkeep().hold_still());
+  }
   if (command == "tap") {
     tap(request, descriptor);
+    return nullptr;
+  }
+  if (command == "export") {
+    settle(host_);
+    export_canonical(host_, [&](std::string_view line) {
+      if (!send_line(descriptor, {{"line", line}})) {
+        throw HostError(EPHOR_IO, "whoever asked for the export has gone");
+      }
+    });
     return nullptr;
   }
   throw HostError(EPHOR_NOT_FOUND, "no command is named " + command);

@@ -23,8 +23,10 @@ namespace ephor::host {
 
 class ControlServer {
  public:
+  // Reads the configuration again and applies it; the answer says what was done.
+  using Reload = std::function<nlohmann::json()>;
   // Throws HostError if the socket cannot be made. `host` outlives it.
-  ControlServer(Host& host, const std::filesystem::path& data_dir);
+  ControlServer(Host& host, const std::filesystem::path& data_dir, Reload reload);
   ~ControlServer();
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
@@ -41,6 +43,7 @@ class ControlServer {
 
   Host& host_;
   const std::filesystem::path path_;
+  const Reload reload_;
   int listener_ = -1;
   std::atomic<bool> is_stopping_{false};
   std::list<Connection> connections_;  // of the accepting thread

@@ -13,7 +13,11 @@ namespace ephor::host {
 namespace {
 
 constexpr Hash128 kNoId{};
+constexpr std::int64_t kTroubleLastsNs = 30'000'000'000;
 constexpr std::string_view kPluginSourcePrefix = "ephor/";
+
+// What was prepared before a failure is refused with it.
+HostError earlier_failed() { return {EPHOR_IO, "an earlier batch could not be stored"}; }
 
 std::string tick_record(std::int64_t time_ns) {
   const std::string time = format_time(time_ns);
@@ -21,18 +25,6 @@ std::string tick_record(std::int64_t time_ns) {
 }
 
 }  // namespace
-
-std::int64_t wall_clock_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
-std::int64_t monotonic_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 EventLog::EventLog(EventLogOptions options, Journal& journal, Bus& bus, Names& names,
                    DescriberPool& describers)
@@ -77,6 +69,11 @@ void EventLog::load() {
 }
 
 void EventLog::start() {
+  {
+    // An earlier host may have been killed before it released what waits.
+    const std::scoped_lock lock(sequence_mutex_);
+    if (log_time_.can_flush()) last_ingest_ns_ = monotonic_ns();
+  }
   const std::scoped_lock lock(queue_mutex_);
   if (committer_.joinable()) return;
   is_stopping_ = false;
@@ -92,6 +89,11 @@ void EventLog::stop() {
   if (committer_.joinable()) committer_.join();
 }
 
+std::int64_t EventLog::last_ingest_ns() const {
+  if (ingesting_.load(std::memory_order_acquire) != 0) return monotonic_ns();
+  return last_ingest_ns_.load(std::memory_order_relaxed);
+}
+
 std::int64_t EventLog::log_time_ns() const {
   const std::scoped_lock lock(sequence_mutex_);
   return log_time_.now_ns();
@@ -105,6 +107,11 @@ std::int64_t EventLog::greatest_time_ns() const {
 EventLog::Stats EventLog::stats() const {
   const std::scoped_lock lock(stats_mutex_);
   return stats_;
+}
+
+std::string EventLog::trouble() const {
+  const std::scoped_lock lock(stats_mutex_);
+  return trouble_;
 }
 
 // ---- prepare --------------------------------------------------------------------------------
@@ -211,7 +218,6 @@ EventLog::Submission EventLog::prepare(ArrivedBatch incoming, IngestCounts& coun
     made = ticketed(std::move(incoming.batch), false);
   }
   encode(made);
-  last_ingest_ns_.store(monotonic_ns(), std::memory_order_relaxed);
   const std::scoped_lock lock(stats_mutex_);
   stats_.duplicates += counts.duplicate - before.duplicate;
   return made;
@@ -273,6 +279,15 @@ std::optional<EventLog::Submission> EventLog::prepare_flush() {
 // ---- live -----------------------------------------------------------------------------------
 
 IngestCounts EventLog::ingest(std::vector<ArrivedBatch> incoming) {
+  // A slow commit is no silence of the sources.
+  struct Ingesting {
+    explicit Ingesting(EventLog& of) : log(of) { log.ingesting_.fetch_add(1); }
+    ~Ingesting() {
+      log.last_ingest_ns_.store(monotonic_ns(), std::memory_order_relaxed);
+      log.ingesting_.fetch_sub(1, std::memory_order_release);
+    }
+    EventLog& log;
+  } const ingesting(*this);
   IngestCounts counts;
   std::binary_semaphore is_done(0);
   std::optional<HostError> failure;
@@ -397,7 +412,7 @@ void EventLog::refuse_stale(std::vector<Waiting>& group) {
     }
     group = std::move(kept);
   }
-  const HostError failure(EPHOR_IO, "an earlier batch could not be stored");
+  const HostError failure = earlier_failed();
   for (Waiting& one : stale) one.done(&failure);
 }
 
@@ -406,9 +421,10 @@ void EventLog::refuse_stale(std::vector<Waiting>& group) {
 // refused and leaves the rest in `group`.
 void EventLog::take_back(std::vector<Waiting>& group, const HostError& failure) {
   log(EPHOR_LOG_ERROR, kHostName, std::string("journal: ") + failure.what());
+  std::uint64_t failures = 0;
   {
     const std::scoped_lock lock(sequence_mutex_);
-    ++failures_;
+    failures = ++failures_;
     for (const auto& [ticket, batch] : in_flight_) forget_ids(*batch);
     in_flight_.clear();
     log_time_ = LogTime(options_.log_time);
@@ -420,7 +436,10 @@ void EventLog::take_back(std::vector<Waiting>& group, const HostError& failure) 
   {
     const std::scoped_lock lock(stats_mutex_);
     ++stats_.commit_failures;
+    trouble_ = failure.what();
+    troubled_ns_ = monotonic_ns();
   }
+  refuse_queued(failures);
   std::vector<Waiting> kept;
   for (Waiting& one : group) {
     if (one.submission.must_not_fail)
@@ -429,6 +448,24 @@ void EventLog::take_back(std::vector<Waiting>& group, const HostError& failure) 
       one.done(&failure);
   }
   group = std::move(kept);
+}
+
+// What is queued behind the failure would be refused when its turn comes, which may be long where
+// derived events are tried again and again: its callers are told now, and its ticket stays.
+void EventLog::refuse_queued(std::uint64_t failures_before) {
+  std::vector<std::function<void(const HostError*)>> refused;
+  {
+    const std::scoped_lock lock(queue_mutex_);
+    for (auto& [ticket, waiting] : queue_) {
+      Submission& queued = waiting.submission;
+      if (queued.must_not_fail || queued.failures_seen >= failures_before) continue;
+      queued.batch.reset();
+      queued.encoded = {};
+      refused.push_back(std::exchange(waiting.done, [](const HostError*) {}));
+    }
+  }
+  const HostError failure = earlier_failed();
+  for (const auto& done : refused) done(&failure);
 }
 
 // True when nothing of the group is left to do.
@@ -440,8 +477,10 @@ bool EventLog::commit(std::vector<Waiting>& group) {
   }
   std::vector<Pending> pending;
   std::string log_time;
+  bool is_proof = false;  // that clients are served again: a small derived batch may still fit
   for (Waiting& one : group) {
     if (one.submission.empty()) continue;
+    is_proof = is_proof || !one.submission.must_not_fail;
     pending.push_back({one.submission.batch.get(), std::move(one.submission.encoded)});
     log_time = one.submission.log_time;
   }
@@ -466,6 +505,7 @@ bool EventLog::commit(std::vector<Waiting>& group) {
   }
   const std::scoped_lock lock(stats_mutex_);
   ++stats_.commits;
+  if (is_proof || monotonic_ns() - troubled_ns_ > kTroubleLastsNs) trouble_.clear();
   return true;
 }
 
@@ -487,6 +527,7 @@ void EventLog::commit_now(Submission submission) {
 void EventLog::publish(Submission& submission) {
   const std::uint64_t last = submission.batch->events.back().sequence;
   const std::size_t count = submission.batch->events.size();
+  topics_.count(submission.batch->events);
   bus_.publish(std::move(submission.batch));
   last_sequence_.store(last, std::memory_order_release);
   const std::scoped_lock lock(stats_mutex_);

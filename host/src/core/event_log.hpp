@@ -26,12 +26,15 @@
 #include <vector>
 
 #include "bus/bus.hpp"
+#include "core/clock.hpp"
 #include "core/dedup_window.hpp"
 #include "core/derived.hpp"
 #include "core/log_reader.hpp"
 #include "core/log_time.hpp"
+#include "core/topic_tally.hpp"
 #include "event/batch.hpp"
 #include "event/error.hpp"
+#include "event/times.hpp"
 #include "ingest/door.hpp"
 #include "store/journal.hpp"
 
@@ -93,7 +96,9 @@ class EventLog {
   std::uint64_t last_sequence() const { return last_sequence_.load(std::memory_order_acquire); }
   std::int64_t log_time_ns() const;
   std::int64_t greatest_time_ns() const;
-  std::int64_t last_ingest_ns() const { return last_ingest_ns_.load(std::memory_order_relaxed); }
+  // When something from outside was last acknowledged or on its way, by the monotonic clock: now,
+  // while it is. After a start with something to release: that of the start. 0: never.
+  std::int64_t last_ingest_ns() const;
 
   struct Stats {
     std::uint64_t events = 0;      // appended, all kinds
@@ -107,6 +112,9 @@ class EventLog {
     std::uint64_t commit_failures = 0;
   };
   Stats stats() const;
+  const TopicTally& topics() const { return topics_; }  // what was published since the start
+  // [any] Why the last commit failed; empty once one has succeeded.
+  std::string trouble() const;  // with events from outside, or half a minute later with any
 
  private:
   struct Waiting {
@@ -126,6 +134,7 @@ class EventLog {
   void publish(Submission& submission);
   void refuse_stale(std::vector<Waiting>& group);
   void take_back(std::vector<Waiting>& group, const HostError& failure);
+  void refuse_queued(std::uint64_t failures_before);
   void forget_ids(const Batch& batch);
 
   const EventLogOptions options_;
@@ -152,13 +161,13 @@ class EventLog {
 
   std::atomic<std::uint64_t> last_sequence_{0};
   std::atomic<std::int64_t> last_ingest_ns_{0};
-  mutable std::mutex stats_mutex_;  // guards stats_
+  std::atomic<std::uint32_t> ingesting_{0};  // calls of ingest
+  mutable std::mutex stats_mutex_;           // guards stats_ and trouble_
   Stats stats_;
+  TopicTally topics_;
+  std::string trouble_;
+  std::int64_t troubled_ns_ = 0;  // guarded by it, too
   std::thread committer_;
 };
-
-// Nanoseconds since the Unix epoch: the one place where the host asks what time it is.
-std::int64_t wall_clock_ns();
-std::int64_t monotonic_ns();
 
 }  // namespace ephor::host

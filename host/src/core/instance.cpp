@@ -6,60 +6,39 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <future>
-#include <tuple>
+#include <thread>
+#include <utility>
 
+#include "core/clock.hpp"
 #include "core/event_log.hpp"
+#include "core/health_board.hpp"
 #include "core/instance_tables.hpp"
-#include "core/log_reader.hpp"
 #include "core/logger.hpp"
+#include "core/plugin_call.hpp"
 #include "core/registry.hpp"
+#include "core/thread_stack.hpp"
 #include "event/error.hpp"
 #include "event/hash.hpp"
+#include "isolation/process_life.hpp"
 
 namespace ephor::host {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+constexpr std::int64_t kNever = INT64_MAX;
+constexpr std::chrono::seconds kPatience{5};  // with calls, tasks and checkpoints that still run
 
-Clock::time_point at_monotonic(std::int64_t ns) {
-  return Clock::time_point(
-      std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds(ns)));
-}
-
-std::string epoch_of(const LoadedPlugin& plugin, std::string_view config) {
-  const std::string text = std::string(to_text(plugin.info->version)) + '\0' + std::string(config);
+std::string epoch_of(const InstanceSettings& settings) {
+  const std::string text =
+      std::string(to_text(settings.plugin.info->version)) + '\0' + settings.config_json;
   char digits[9];
   std::snprintf(digits, sizeof digits, "%08x", static_cast<unsigned>(hash64(text)));
   return digits;
 }
 
-std::string described(std::string_view what, ephor_status status, const ephor_error& error) {
-  std::string text = std::string(what) + ": ";
-  text += error.message[0] != '\0' ? error.message : "no message";
-  if (error.json_pointer[0] != '\0') text += std::string(" at ") + error.json_pointer;
-  return text + " (status " + std::to_string(status) + ")";
-}
-
-ephor_error fresh_error() {
-  ephor_error error;
-  error.struct_size = sizeof error;
-  error.code = EPHOR_OK;
-  error.message[0] = '\0';
-  error.json_pointer[0] = '\0';
-  return error;
-}
-
-// A plugin written straight onto the C ABI may throw in spite of it.
-template <typename Call>
-ephor_status contained_call(ephor_error& error, Call&& call) noexcept {
-  try {
-    return call();
-  } catch (const std::exception& thrown) {
-    return store_error(&error, EPHOR_INTERNAL, std::string_view(thrown.what()));
-  } catch (...) {
-    return store_error(&error, EPHOR_INTERNAL, "an exception crossed the ABI");
-  }
+std::string seconds_text(std::int64_t ns) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g s", static_cast<double>(ns) * 1e-9);
+  return text;
 }
 
 }  // namespace
@@ -68,520 +47,455 @@ Instance::Turn::Turn(Instance& instance)
     : turns_(instance.turns_), is_taken_(turns_.acquire(std::nullopt)) {}
 
 Instance::Turn::Turn(Instance& instance, std::int64_t deadline_ns)
-    : turns_(instance.turns_), is_taken_(turns_.acquire(at_monotonic(deadline_ns))) {}
+    : turns_(instance.turns_),
+      is_taken_(turns_.acquire(
+          TurnQueue::TimePoint(std::chrono::duration_cast<TurnQueue::TimePoint::duration>(
+              std::chrono::nanoseconds(deadline_ns))))) {}
 
 Instance::Turn::~Turn() {
   if (is_taken_) turns_.release();
 }
 
-Instance::Instance(HostServices& services, std::string name, std::uint32_t order,
-                   LoadedPlugin plugin, std::string config_json)
+Instance::Instance(HostServices& services, InstanceSettings settings, std::uint32_t order)
     : services_(services),
-      name_(std::move(name)),
+      settings_(std::move(settings)),
       order_(order),
-      plugin_(std::move(plugin)),
-      config_json_(std::move(config_json)),
-      epoch_(epoch_of(plugin_, config_json_)),
+      epoch_(epoch_of(settings_)),
       tables_(std::make_unique<InstanceTables>(*this)),
+      calls_(settings_.name),
       rejected_(services.metrics.series(MetricRegistry::Kind::counter,
                                         "ephor_ingest_rejected_records_total",
-                                        "Records refused at the door.", {{"instance", name_}})) {}
+                                        "Records refused at the door.", {{"instance", name()}})),
+      poison_(settings_.faults.attempts),
+      ledger_(settings_.faults, services.mode == RunMode::replay) {}
 
 Instance::~Instance() {
   reader_.reset();
-  if (table_.destroy != nullptr) {
-    ephor_error error = fresh_error();
-    contained_call(error, [&] {
-      table_.destroy(table_.self);
-      return EPHOR_OK;
-    });
-  }
+  life_.reset();
 }
 
-// ---- control ----------------------------------------------------------------------------------
+// ---- lives --------------------------------------------------------------------------------------
 
-void Instance::create() {
-  const Turn turn(*this);
+void Instance::set_life(std::shared_ptr<PluginLife> life) {
+  {
+    const std::scoped_lock lock(life_mutex_);
+    life_.swap(life);
+  }
+  life.reset();  // its destruction, outside of the lock
+}
+
+void Instance::make_life() {
   is_registering_ = true;
-  table_ = {};
-  table_.struct_size = sizeof table_;
-  ephor_error error = fresh_error();
-  const ephor_status status = contained_call(error, [&] {
-    return plugin_.info->create(&tables_->host, to_view(name_), to_view(config_json_), &table_,
-                                &error);
-  });
-  if (status != EPHOR_OK) {
-    table_ = {};
-    phase_ = Phase::failed;
-    throw HostError(status, described("plugin " + name_ + ": create", status, error));
-  }
-  if (table_.get_extension != nullptr) {
-    state_table_ = static_cast<const ephor_checkpoint*>(
-        table_.get_extension(table_.self, to_view("ephor.storage/1")));
-  }
+  is_subscribed_ = false;
+  const CallBoard::Scope scope(calls_, "create");
+  set_life(settings_.isolation == Isolation::process
+               ? isolation::make_process_life(settings_, tables_->host)
+               : make_local_life(settings_, tables_->host));
+  table_ = life_->table();
+  process_id_ = life_->process_id();
+  state_table_ = table_.get_extension == nullptr
+                     ? nullptr
+                     : static_cast<const ephor_checkpoint*>(
+                           table_.get_extension(table_.self, to_view("ephor.storage/1")));
+  saves_state_ = state_table_ != nullptr;
 }
 
-void Instance::restore() {
-  const Turn turn(*this);
-  std::uint64_t from = sequence_of(1, 0);
-  if (state_table_ != nullptr) {
-    if (services_.mode != RunMode::offline) generation_ = services_.storage.next_generation(name_);
-    if (const auto saved = services_.storage.load(name_)) {
-      ephor_error error = fresh_error();
-      const ephor_status status = contained_call(error, [&] {
-        return state_table_->load(table_.self, saved->state_version, to_view(saved->state), &error);
-      });
-      if (status == EPHOR_OK) {
-        from = saved->sequence + 1;
-        saved_position_ = from;
-      } else {
-        log(EPHOR_LOG_WARNING, name_,
-            described("saved state of version " + std::to_string(saved->state_version), status,
-                      error) +
-                "; rebuilding from the journal");
-        must_recreate_ = true;
-      }
-    }
+// The sequence after the newest saved state, which is loaded. False if it cannot be read.
+bool Instance::load_state() {
+  restored_sequence_ = sequence_of(1, 0);
+  saved_position_ = 0;
+  if (state_table_ == nullptr) return true;
+  if (services_.mode != RunMode::offline) generation_ = services_.storage.next_generation(name());
+  const auto saved = services_.storage.load(name());
+  if (!saved) return true;
+  ephor_error error = fresh_error();
+  const CallBoard::Scope scope(calls_, "load");
+  const ephor_status status = contained_call(error, [&] {
+    return state_table_->load(table_.self, saved->state_version, to_view(saved->state), &error);
+  });
+  if (status == EPHOR_OK) {
+    saved_position_ = saved->sequence + 1;
+    restored_sequence_ = saved_position_.load();
+    return true;
   }
-  restored_sequence_ = from;
+  if (life_->is_lost()) throw HostError(EPHOR_IO, life_->loss());
+  log(EPHOR_LOG_WARNING, name(),
+      described("saved state of version " + std::to_string(saved->state_version), status, error) +
+          "; rebuilding from the journal");
+  return false;
 }
 
 void Instance::begin_anew() {
   restored_sequence_ = sequence_of(1, 0);
+  saved_position_ = 0;
   if (services_.mode == RunMode::offline) return;
-  generation_ = services_.storage.next_generation(name_);
+  generation_ = services_.storage.next_generation(name());
   must_reset_ = true;
 }
 
-void Instance::open_reader() {
-  if (!is_subscribed_ || phase_ == Phase::failed) return;
-  if (policy_ == OverflowPolicy::drop_oldest && saved_position_ == 0) {
-    restored_sequence_ = services_.bus.next_sequence();
+// What still runs in the old life must have ended; if it does not, the life is left to it.
+void Instance::end_life() {
+  if (life_ == nullptr) return;
+  const bool is_unused = services_.tasks.wait_for(this, kPatience) && calls_.wait_idle(kPatience);
+  if (is_unused && table_.stop != nullptr && !life_->is_lost()) {
+    ephor_error error = fresh_error();
+    const CallBoard::Scope scope(calls_, "stop");
+    contained_call(error, [&] { return table_.stop(table_.self, &error); });
   }
-  ReaderOptions options;
-  options.filter = TopicFilter(services_.names.topics, patterns_);
-  options.policy = policy_;
-  options.next_sequence = restored_sequence_;
-  reader_ = std::make_unique<Reader>(services_.bus, std::move(options));
+  if (!is_unused) {
+    log(EPHOR_LOG_ERROR, name(), "calls of its last life still run; what they use stays in memory");
+    leaked_lives_.push_back(life_);
+  }
+  set_life(nullptr);
+  table_ = {};
+  state_table_ = nullptr;
+  process_id_ = 0;
+}
+
+void Instance::start_life() {
+  is_starting_ = true;
+  try {
+    call("start", table_.start);
+  } catch (const HostError&) {
+    is_registering_ = is_starting_ = false;
+    throw;
+  }
+  is_registering_ = is_starting_ = false;
+  services_.registry.end_renewal(name());
+  if (must_reset_) services_.storage.reset(name());  // by now its tables are declared
+  must_reset_ = false;
 }
 
 void Instance::call(const char* what, ephor_status (*function)(void*, ephor_error*)) {
   if (function == nullptr) return;
   ephor_error error = fresh_error();
+  const CallBoard::Scope scope(calls_, what);
   const ephor_status status = contained_call(error, [&] { return function(table_.self, &error); });
   if (status != EPHOR_OK) {
-    throw HostError(status, described("plugin " + name_ + ": " + what, status, error));
+    throw HostError(status, described("plugin " + name() + ": " + what, status, error));
   }
+}
+
+// Where its reader begins.
+std::uint64_t Instance::first_sequence() const {
+  const bool wants_only_new =
+      subscription_.policy == OverflowPolicy::drop_oldest && saved_position_ == 0;
+  return wants_only_new ? services_.bus.next_sequence() : restored_sequence_.load();
+}
+
+void Instance::attach_reader() {
+  if (!is_subscribed_) return;
+  restored_sequence_ = first_sequence();
+  TopicFilter filter(services_.names.topics, subscription_.patterns);
+  stored_events_.clear();
+  stored_next_ = 0;
+  if (conflater_ != nullptr) conflater_->clear();
+  if (reader_ == nullptr) {
+    reader_ = std::make_unique<Reader>(
+        services_.bus, ReaderOptions{std::move(filter), subscription_.policy, restored_sequence_});
+    has_reader_.store(true);
+    return;
+  }
+  const std::uint64_t read = reader_->events_read();
+  reader_->restart(std::move(filter), subscription_.policy, restored_sequence_,
+                   read - std::min(read, events_read_at_save_));
+}
+
+// ---- control ------------------------------------------------------------------------------------
+
+void Instance::create() {
+  const Turn turn(*this);
+  try {
+    make_life();
+  } catch (const HostError&) {
+    phase_ = Phase::failed;
+    throw;
+  }
+}
+
+void Instance::restore() {
+  const Turn turn(*this);
+  if (load_state()) return;
+  services_.registry.begin_renewal(name());
+  end_life();
+  make_life();
+  begin_anew();
+}
+
+void Instance::open_reader() {
+  if (phase_ == Phase::failed) return;
+  attach_reader();
+  if (reader_ != nullptr && phase_ == Phase::quarantined) reader_->detach();
 }
 
 void Instance::start() {
   const Turn turn(*this);
-  is_starting_ = true;
   try {
-    call("start", table_.start);
+    start_life();
   } catch (const HostError&) {
     phase_ = Phase::failed;
-    is_registering_ = false;
+    if (reader_ != nullptr) reader_->detach();
     throw;
   }
-  is_registering_ = false;
-  if (must_reset_) services_.storage.reset(name_);  // by now its tables are declared
-  must_reset_ = false;
   phase_ = Phase::running;
 }
 
 void Instance::drain(std::int64_t deadline_ns) {
-  const Turn turn(*this);
   if (phase_ != Phase::running) return;
+  const Turn turn(*this, deadline_ns);
+  if (!turn.is_taken() || phase_ != Phase::running) return;
   phase_ = Phase::draining;
   if (table_.drain == nullptr) return;
   ephor_error error = fresh_error();
+  const CallBoard::Scope scope(calls_, "drain");
   const ephor_status status =
       contained_call(error, [&] { return table_.drain(table_.self, deadline_ns, &error); });
   if (status != EPHOR_OK) note_failure("drain", status, error);
 }
 
 void Instance::stop() {
-  services_.tasks.wait_for(this);
+  if (is_hung_) return;
+  services_.tasks.wait_for(this, kPatience);
   // A query may be waiting on this instance's own threads; they end on stop, so it takes no turn
   // longer than a moment to come.
   const Turn turn(*this, monotonic_ns() + 5'000'000'000);
   if (phase_ == Phase::stopped || table_.stop == nullptr) return;
   phase_ = Phase::stopped;
   ephor_error error = fresh_error();
+  const CallBoard::Scope scope(calls_, "stop");
   const ephor_status status =
       contained_call(error, [&] { return table_.stop(table_.self, &error); });
   if (status != EPHOR_OK) note_failure("stop", status, error);
 }
 
-// ---- dispatch ---------------------------------------------------------------------------------
-
-void Instance::subscribe(const ephor_subscription& subscription) {
-  if (!is_registering_) throw HostError(EPHOR_STATE, "subscribe: only until start has returned");
-  if (is_subscribed_) throw HostError(EPHOR_STATE, "subscribe: the instance has a subscription");
-  if (is_starting_ && is_source()) {
-    throw HostError(EPHOR_STATE,
-                    "subscribe: a source subscribes in create, because readers begin first");
-  }
-  if (subscription.policy > EPHOR_POLICY_DROP_OLDEST) {
-    throw HostError(EPHOR_UNSUPPORTED, "subscribe: found policy " +
-                                           std::to_string(subscription.policy) +
-                                           ", expected 0 (replay) or 1 (drop_oldest)");
-  }
-  std::vector<std::string> patterns;
-  for (std::uint32_t i = 0; i < subscription.pattern_count; ++i) {
-    patterns.emplace_back(to_text(subscription.patterns[i]));
-    check_topic_pattern(patterns.back());
-  }
-  patterns_ = std::move(patterns);
-  policy_ = static_cast<OverflowPolicy>(subscription.policy);
-  is_subscribed_ = true;
-}
-
-bool Instance::has_work() const { return reader_ != nullptr && reader_->has_more(); }
-
-bool Instance::serve(std::uint32_t budget) {
-  if (reader_ == nullptr) return false;
-  if (phase_ == Phase::failed) return pass_over(budget);
-  constexpr std::int64_t kTurnWaitNs = 1'000'000;  // then the dispatcher looks after its others
-  const Turn turn(*this, monotonic_ns() + kTurnWaitNs);
-  if (!turn.is_taken()) return true;
-  bool has_worked = false;
-  try {
-    if (stored_next_ < stored_events_.size()) {
-      has_worked = serve_from_journal(budget);
-    } else {
-      const Reader::Result result = reader_->poll(
-          [this](const ephor_event* events, std::uint32_t count) { deliver(events, count); },
-          budget);
-      has_worked = result.state != Reader::State::empty;
-      if (result.state == Reader::State::fell_behind) has_worked = serve_from_journal(budget);
-    }
-  } catch (const std::exception& thrown) {
-    ephor_error error = fresh_error();
-    store_error(&error, EPHOR_IO, thrown.what());
-    note_failure("reading the log", EPHOR_IO, error);
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
-  if (has_worked) {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (read_waiters_.load(std::memory_order_relaxed) != 0) {
-      const std::scoped_lock lock(read_mutex_);
-      read_changed_.notify_all();
-    }
-  }
-  return has_worked;
-}
-
-// A source that did not start: nobody waits for it.
-bool Instance::pass_over(std::uint32_t budget) {
-  const Reader::Result result = reader_->poll([](const ephor_event*, std::uint32_t) {}, budget);
-  if (result.state != Reader::State::fell_behind) return result.state != Reader::State::empty;
-  const std::uint64_t next = services_.bus.next_sequence();
-  reader_->read_elsewhere(next, 0);
-  reader_->try_rejoin(next);
+bool Instance::pause(std::int64_t deadline_ns) {
+  if (is_hung_) return true;  // there is nothing of it to save
+  const Turn turn(*this, deadline_ns);
+  if (!turn.is_taken()) return false;
+  const std::scoped_lock lock(fault_mutex_);
+  if (is_at_work()) phase_ = Phase::paused;
   return true;
 }
 
-// One slice from the journal; back to the ring as soon as it holds what comes next.
-bool Instance::serve_from_journal(std::uint32_t budget) {
-  if (stored_next_ >= stored_events_.size()) {
-    const std::uint64_t next = reader_->next_sequence();
-    if (reader_->try_rejoin(next)) return true;
-    try {
-      if (!services_.log_reader.next(position_of(next), stored_, stored_events_)) return false;
-    } catch (const HostError& failure) {
-      // A damaged batch: what is in it is lost to this reader; the gap is said aloud.
-      report_health(EPHOR_HEALTH_DEGRADED, std::string("journal gap: ") + failure.what());
-      log(EPHOR_LOG_ERROR, name_, failure.what());
-      stored_events_.clear();
-      if (stored_.position < position_of(next)) throw;
-      reader_->read_elsewhere(sequence_of(stored_.position + 1, 0), 0);
-      return true;
-    }
-    stored_next_ = 0;
-    while (stored_next_ < stored_events_.size() && stored_events_[stored_next_].sequence < next) {
-      ++stored_next_;
+bool Instance::has_unsaved() const {
+  if (phase_ != Phase::paused || state_table_ == nullptr || !is_reader()) return false;
+  return is_checkpoint_on_its_way_ || saved_position_ != position();
+}
+
+void Instance::resume() {
+  {
+    const std::scoped_lock lock(fault_mutex_);
+    if (phase_ == Phase::paused) phase_ = Phase::running;
+  }
+  services_.bus.wakers().wake_parked();
+}
+
+void Instance::retire() {
+  {
+    const std::scoped_lock lock(fault_mutex_);
+    phase_ = Phase::stopped;
+  }
+  if (reader_ != nullptr) reader_->detach();
+  if (is_hung_) return;
+  const Turn turn(*this, monotonic_ns() + std::chrono::nanoseconds(kPatience).count());
+  if (turn.is_taken()) end_life();
+}
+
+// ---- supervision --------------------------------------------------------------------------------
+
+void Instance::look_after(std::int64_t now_ns) {
+  const FaultSettings& faults = settings_.faults;
+  calls_.look(
+      now_ns, faults.soft_limit_ns, faults.hard_limit_ns,
+      [&](const CallBoard::Overdue& overdue) { call_overdue(overdue, false); },
+      [&](const CallBoard::Overdue& overdue) { call_overdue(overdue, true); });
+  // Between two calls nobody else notices.
+  if (process_id_ != 0 && is_at_work()) {
+    const Turn turn(*this, now_ns);
+    if (turn.is_taken() && is_at_work() && life_->is_lost()) {
+      log_failure(life_->loss());
+      leave(judge(Loss::process_ended), life_->loss());
     }
   }
-  std::vector<ephor_event> slice;
-  const std::size_t begin = stored_next_;
-  const std::uint32_t most = std::min<std::uint32_t>(budget, Reader::kSliceEvents);
-  while (stored_next_ < stored_events_.size() && slice.size() < most) {
-    const ephor_event& event = stored_events_[stored_next_++];
-    if (reader_->filter().matches(event.topic)) slice.push_back(event);
-  }
-  if (!slice.empty()) deliver(slice.data(), static_cast<std::uint32_t>(slice.size()));
-  const bool is_done = stored_next_ >= stored_events_.size();
-  const std::uint64_t next =
-      is_done ? sequence_of(stored_.position + 1, 0) : stored_events_[stored_next_].sequence;
-  reader_->read_elsewhere(next, stored_next_ - begin);
-  if (is_done) stored_events_.clear();
-  return true;
-}
-
-void Instance::deliver(const ephor_event* events, std::uint32_t count) {
-  slice_ = events;
-  slice_count_ = count;
-  drafts_of_cause_.clear();
-  ephor_error error = fresh_error();
-  const std::int64_t before = monotonic_ns();
-  const ephor_status status =
-      contained_call(error, [&] { return table_.on_events(table_.self, events, count, &error); });
-  handler_ns_.fetch_add(static_cast<std::uint64_t>(monotonic_ns() - before),
-                        std::memory_order_relaxed);
-  slice_ = nullptr;
-  slice_count_ = 0;
-  if (status != EPHOR_OK) note_failure("on_events", status, error);
-  if (services_.mode == RunMode::live && !derived_.empty()) hand_over_derived();
-  if (services_.mode == RunMode::offline) derived_.clear();  // the log stays as it is
-}
-
-void Instance::hand_over_derived() {
-  const std::uint64_t ticket = services_.log.append_derived(derived_);
-  derived_.clear();
-  if (ticket != 0) last_derived_ticket_.store(ticket);
-}
-
-std::vector<DerivedDraft> Instance::take_derived() {
-  const Turn turn(*this);
-  return std::exchange(derived_, {});
-}
-
-void Instance::publish(const ephor_draft* drafts, std::uint32_t count) {
-  if (slice_ == nullptr) {
-    throw HostError(EPHOR_STATE, "publish: only while handling a slice of events");
-  }
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const ephor_draft& draft = drafts[i];
-    const ephor_event* end = slice_ + slice_count_;
-    const ephor_event* cause = std::lower_bound(
-        slice_, end, draft.cause_sequence,
-        [](const ephor_event& event, std::uint64_t sequence) { return event.sequence < sequence; });
-    if (cause == end || cause->sequence != draft.cause_sequence) {
-      throw HostError(EPHOR_INVALID, "publish: found cause " +
-                                         std::to_string(draft.cause_sequence) +
-                                         ", expected an event of the slice in hand");
-    }
-    if (!is_topic(to_text(draft.topic))) {
-      throw HostError(EPHOR_INVALID, "publish: found topic \"" + std::string(to_text(draft.topic)) +
-                                         "\", expected dot-separated tokens");
-    }
-    DerivedDraft owned;
-    owned.topic = to_text(draft.topic);
-    owned.data_json = to_text(draft.data_json);
-    owned.correlation_id = to_text(draft.correlation_id);
-    std::copy(std::begin(draft.trace_id), std::end(draft.trace_id), owned.trace_id.begin());
-    owned.instance = name_;
-    owned.epoch = epoch_;
-    owned.instance_order = order_;
-    owned.cause_sequence = cause->sequence;
-    owned.time_ns = cause->time_ns;
-    drafts_of_cause_.resize(slice_count_);
-    owned.index = drafts_of_cause_[static_cast<std::size_t>(cause - slice_)]++;
-    derived_.push_back(std::move(owned));
+  const std::scoped_lock lock(fault_mutex_);
+  if (phase_ == Phase::running && found_.state != EPHOR_HEALTH_OK &&
+      now_ns - found_at_ns_ > faults.window_ns) {
+    found_ = {};
   }
 }
 
-void Instance::note_failure(std::string_view what, ephor_status status, const ephor_error& error) {
-  error_count_.fetch_add(1, std::memory_order_relaxed);
-  const std::string text = described(what, status, error);
-  report_health(EPHOR_HEALTH_DEGRADED, text);
-  constexpr std::int64_t kLogEveryNs = 1'000'000'000;
-  const std::int64_t now = monotonic_ns();
-  if (now - failure_logged_ns_ < kLogEveryNs) {
-    ++failures_unlogged_;
+void Instance::call_overdue(const CallBoard::Overdue& overdue, bool is_hard) {
+  const FaultSettings& faults = settings_.faults;
+  std::string why = std::string(overdue.what) + " has not returned for " +
+                    seconds_text(is_hard ? faults.hard_limit_ns : faults.soft_limit_ns);
+  if (overdue.sequence != 0) {
+    why += ", in the slice from sequence " + std::to_string(overdue.sequence);
+  }
+  error_count_.fetch_add(1);
+  if (!is_hard) {
+    note_fault(why);
+    if (process_id_ == 0) make_thread_idle(overdue.thread_id);
+    std::string stack;
+    for (const std::string& frame : stack_of_thread(overdue.thread_id)) stack += "\n  " + frame;
+    log(EPHOR_LOG_WARNING, name(), why + (stack.empty() ? "; no stack" : "; it is in" + stack));
     return;
   }
-  log(EPHOR_LOG_ERROR, name_,
-      text + (failures_unlogged_ == 0
-                  ? ""
-                  : " (and " + std::to_string(failures_unlogged_) + " failures not logged)"));
-  failure_logged_ns_ = now;
-  failures_unlogged_ = 0;
+  log(EPHOR_LOG_ERROR, name(), why);
+  const std::shared_ptr<PluginLife> life = [&] {
+    const std::scoped_lock lock(life_mutex_);
+    return life_;
+  }();
+  if (life != nullptr && life->kill(why)) return;  // the call comes back, and says so
+  is_hung_ = true;
+  leave({FaultLedger::Action::give_up, 0}, why + "; its thread is lost until the host restarts");
 }
 
-// ---- checkpoints ------------------------------------------------------------------------------
-
-std::optional<Checkpoint> Instance::checkpoint() {
-  if (state_table_ == nullptr || reader_ == nullptr || phase_ == Phase::failed) return std::nullopt;
-  const Turn turn(*this);
-  const std::uint64_t position = reader_->next_sequence();
-  if (position == saved_position_ || is_checkpoint_on_its_way_) return std::nullopt;
-  Checkpoint made = services_.storage.checkpoint(name_);
-  made.plugin_version = to_text(plugin_.info->version);
-  made.state_version = state_table_->state_version;
-  made.sequence = position - 1;
-  made.generation = generation_;
-  made.epoch = epoch_;
-  made.saved_at_ns = wall_clock_ns();
-  const ephor_rows rows{
-      sizeof(ephor_rows), 0, &made,
-      [](void* context, ephor_view table, const ephor_cell* cells, std::uint32_t count,
-         ephor_error* error) {
-        return guarded(error, [&] {
-          static_cast<Checkpoint*>(context)->upsert(to_text(table), {cells, count});
-        });
-      },
-      [](void* context, ephor_view table, const ephor_cell* key, std::uint32_t count,
-         ephor_error* error) {
-        return guarded(error, [&] {
-          static_cast<Checkpoint*>(context)->erase(to_text(table), {key, count});
-        });
-      }};
-  ephor_writer state{sizeof(ephor_writer), 0, &made, [](void* context, ephor_view bytes) {
-                       return guarded(nullptr, [&] {
-                         static_cast<Checkpoint*>(context)->append_state(to_text(bytes));
-                       });
-                     }};
-  ephor_error error = fresh_error();
-  const ephor_status status =
-      contained_call(error, [&] { return state_table_->save(table_.self, &rows, &state, &error); });
-  if (status != EPHOR_OK) {
-    note_failure("save", status, error);
-    return std::nullopt;
-  }
-  is_checkpoint_on_its_way_ = true;
-  saved_position_ = position;
-  return made;
+bool Instance::needs_recovery(std::int64_t now_ns) const {
+  const Phase phase = phase_.load();
+  if (phase != Phase::recovering && phase != Phase::quarantined) return false;
+  const std::scoped_lock lock(fault_mutex_);
+  return now_ns >= recover_at_ns_;
 }
 
-void Instance::checkpoint_done(bool was_saved) {
-  if (was_saved) {
-    checkpoint_count_.fetch_add(1);
-    checkpoint_at_ns_.store(monotonic_ns());
+void Instance::recover() {
+  const Turn turn(*this, monotonic_ns() + std::chrono::nanoseconds(kPatience).count());
+  const auto put_off = [&] {
+    const std::scoped_lock lock(fault_mutex_);
+    recover_at_ns_ = monotonic_ns() + 1'000'000'000;
+  };
+  if (!turn.is_taken()) return put_off();
+  {
+    const std::scoped_lock lock(fault_mutex_);
+    if (phase_ != Phase::recovering && phase_ != Phase::quarantined) return;
   }
-  is_checkpoint_on_its_way_ = false;
+  // What it saved last is the state it begins with: it must be known.
+  for (std::int64_t left_ms = 1000; is_checkpoint_on_its_way_; --left_ms) {
+    if (left_ms == 0) return put_off();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  try {
+    services_.registry.begin_renewal(name());
+    end_life();
+    report_health(EPHOR_HEALTH_OK, "");  // what the last life said of itself is over
+    make_life();
+    if (!load_state()) {
+      end_life();
+      make_life();
+      begin_anew();
+    }
+    if (is_source()) attach_reader();
+    start_life();
+    if (!is_source()) attach_reader();
+  } catch (const std::exception& failure) {
+    log_failure(failure.what());
+    return leave(judge(process_id_ != 0 ? Loss::process_ended : Loss::call_failed), failure.what());
+  }
+  restart_count_.fetch_add(1);
+  bool was_announced = false;
+  {
+    const std::scoped_lock lock(fault_mutex_);
+    phase_ = Phase::running;
+    recover_at_ns_ = kNever;
+    found_ = {EPHOR_HEALTH_DEGRADED, "restarted: " + found_.reason};
+    found_at_ns_ = monotonic_ns();
+    was_announced = std::exchange(was_announced_, false);
+  }
+  services_.bus.wakers().wake_parked();
+  if (was_announced) services_.health.state_changed(*this, "running", "restarted");
+}
+
+void Instance::process_ended(const std::string& why) { leave(judge(Loss::process_ended), why); }
+
+void Instance::quarantine(const std::string& why) { leave({FaultLedger::Action::give_up, 0}, why); }
+
+bool Instance::release() {
+  if (is_hung_) return false;
+  const std::scoped_lock lock(fault_mutex_);
+  ledger_.clear();
+  if (phase_ == Phase::quarantined || phase_ == Phase::failed) {
+    phase_ = Phase::quarantined;
+    recover_at_ns_ = 0;
+  }
+  return true;
+}
+
+FaultLedger::Verdict Instance::judge(Loss loss) {
+  const std::scoped_lock lock(fault_mutex_);
+  return loss == Loss::process_ended ? ledger_.note_loss(monotonic_ns())
+                                     : ledger_.note_failure(monotonic_ns());
+}
+
+void Instance::leave(const FaultLedger::Verdict& verdict, const std::string& why) {
+  const bool is_over = verdict.action == FaultLedger::Action::give_up;
+  const bool is_brief = verdict.action == FaultLedger::Action::go_on;
+  std::string reason = why;
+  if (!is_brief) {
+    quarantine_count_.fetch_add(1);
+    reason =
+        (is_over ? "quarantined: " : "quarantined for " + seconds_text(verdict.delay_ns) + ": ") +
+        why;
+    log(EPHOR_LOG_ERROR, name(), reason);
+  }
+  {
+    const std::scoped_lock lock(fault_mutex_);
+    if (phase_ == Phase::stopped) return;
+    phase_ = is_brief ? Phase::recovering : Phase::quarantined;
+    recover_at_ns_ = is_over ? kNever : monotonic_ns() + verdict.delay_ns;
+    found_ = {is_brief ? EPHOR_HEALTH_DEGRADED : EPHOR_HEALTH_FAILED, why};
+    found_at_ns_ = monotonic_ns();
+    if (!is_brief) was_announced_ = true;
+  }
+  // A replay waits for it, so that its results are whole; live, nobody does.
+  const bool must_wait = services_.mode == RunMode::replay && !is_over;
+  if (reader_ != nullptr && !must_wait) reader_->detach();
+  read_has_advanced();  // whoever waits for it hears that it is not at work
+  if (!is_brief) services_.health.state_changed(*this, "quarantined", reason);
+}
+
+// ---- what others see ----------------------------------------------------------------------------
+
+std::uint64_t Instance::position() const {
+  return is_reader() ? reader_->next_sequence() : restored_sequence_.load();
+}
+
+Instance::Subscription Instance::subscription() const {
+  const std::scoped_lock lock(subscription_mutex_);
+  return subscription_;
+}
+
+ReaderStats Instance::reader_stats() const {
+  return is_reader() ? reader_->stats() : ReaderStats{};
+}
+
+Instance::Health Instance::health() const {
+  const std::scoped_lock lock(fault_mutex_);
+  return found_.state >= said_.state && !found_.reason.empty() ? found_ : said_;
+}
+
+void Instance::report_health(std::int32_t state, std::string reason) {
+  const std::scoped_lock lock(fault_mutex_);
+  said_ = {state, std::move(reason)};
+}
+
+void Instance::note_fault(std::string reason) {
+  const std::scoped_lock lock(fault_mutex_);
+  if (found_.state == EPHOR_HEALTH_FAILED) return;
+  found_ = {EPHOR_HEALTH_DEGRADED, std::move(reason)};
+  found_at_ns_ = monotonic_ns();
+}
+
+void Instance::fault_is_over(std::string_view beginning) {
+  const std::scoped_lock lock(fault_mutex_);
+  if (found_.state == EPHOR_HEALTH_DEGRADED && found_.reason.starts_with(beginning)) found_ = {};
+}
+
+void Instance::count_rejected(std::uint64_t records) {
+  rejected_.value.fetch_add(static_cast<double>(records), std::memory_order_relaxed);
 }
 
 double Instance::checkpoint_age_seconds() const {
   const std::int64_t at = checkpoint_at_ns_.load();
   return at == 0 ? -1.0 : static_cast<double>(monotonic_ns() - at) * 1e-9;
-}
-
-// ---- queries ----------------------------------------------------------------------------------
-
-void Instance::wait_until_read(std::uint64_t sequence, std::int64_t deadline_ns) {
-  if (reader_ == nullptr || position() > sequence) return;
-  read_waiters_.fetch_add(1, std::memory_order_seq_cst);
-  std::unique_lock lock(read_mutex_);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  const bool has_read = read_changed_.wait_until(lock, at_monotonic(deadline_ns),
-                                                 [&] { return position() > sequence; });
-  read_waiters_.fetch_sub(1);
-  if (!has_read) {
-    throw HostError(EPHOR_TIMEOUT, "instance " + name_ + " has not read sequence " +
-                                       std::to_string(sequence) + " in time");
-  }
-}
-
-void Instance::answer(const QueryEntry& query, ephor_view request, std::int64_t deadline_ns,
-                      std::uint64_t after_sequence, ephor_writer* answer,
-                      std::uint64_t* as_of_sequence) {
-  const Phase phase = phase_.load();
-  if (phase == Phase::failed || phase == Phase::stopped || phase == Phase::created) {
-    throw HostError(EPHOR_STATE, "instance " + name_ + " is not running");
-  }
-  if (after_sequence != 0) wait_until_read(after_sequence, deadline_ns);
-
-  // Shared, because a late finish may come after the caller has gone.
-  struct Answer {
-    std::mutex mutex;  // guards answer
-    std::string answer;
-    std::promise<std::pair<ephor_status, std::string>> finished;
-  };
-  const auto pending = std::make_shared<Answer>();
-  struct Context {
-    std::shared_ptr<Answer> pending;
-  };
-  auto context = std::make_unique<Context>(Context{pending});
-  ephor_reply reply{
-      sizeof(ephor_reply),
-      0,
-      context.get(),
-      [](void* to, ephor_view bytes) {
-        return guarded(nullptr, [&] {
-          Answer& target = *static_cast<Context*>(to)->pending;
-          const std::scoped_lock lock(target.mutex);
-          target.answer.append(to_text(bytes));
-        });
-      },
-      [](void* to, ephor_status status, const ephor_error* error) {
-        const std::unique_ptr<Context> owned(static_cast<Context*>(to));
-        guarded(nullptr, [&] {
-          owned->pending->finished.set_value({status, error != nullptr ? error->message : ""});
-        });
-      },
-      deadline_ns};
-  ephor_error error = fresh_error();
-  ephor_status status = EPHOR_OK;
-  const auto run = [&] {
-    if (as_of_sequence != nullptr) {
-      *as_of_sequence = reader_ != nullptr ? position() - 1 : services_.log.last_sequence();
-    }
-    status =
-        contained_call(error, [&] { return query.handler(query.user, request, &reply, &error); });
-  };
-  if ((plugin_.info->capabilities & EPHOR_CAP_CONCURRENT_QUERY) != 0) {
-    run();
-  } else {
-    const Turn turn(*this, deadline_ns);
-    if (!turn.is_taken()) {
-      throw HostError(EPHOR_TIMEOUT, "instance " + name_ + " is busy: no turn for " + query.name);
-    }
-    run();
-  }
-  std::string message = error.message;
-  if (status == EPHOR_PENDING) {
-    (void)context.release();  // finish owns it
-    auto finished = pending->finished.get_future();
-    if (finished.wait_until(at_monotonic(deadline_ns)) != std::future_status::ready) {
-      throw HostError(EPHOR_TIMEOUT, "query " + query.name + " did not answer in time");
-    }
-    std::tie(status, message) = finished.get();
-  }
-  if (status != EPHOR_OK) {
-    throw Error(status, message.empty() ? "query " + query.name + " failed" : message,
-                error.json_pointer);
-  }
-  const std::scoped_lock lock(pending->mutex);
-  if (answer->write(answer->context, to_view(pending->answer)) != EPHOR_OK) {
-    throw HostError(EPHOR_FULL, "the answer of " + query.name + " could not be written");
-  }
-}
-
-void Instance::run_command(const CommandEntry& command, ephor_view arguments, ephor_writer* out) {
-  const Turn turn(*this);
-  ephor_error error = fresh_error();
-  const ephor_status status =
-      contained_call(error, [&] { return command.handler(command.user, arguments, out, &error); });
-  if (status != EPHOR_OK) {
-    throw HostError(status, error.message[0] != '\0' ? error.message : "command failed");
-  }
-}
-
-// ---- what others see --------------------------------------------------------------------------
-
-std::uint64_t Instance::position() const {
-  return reader_ != nullptr ? reader_->next_sequence() : restored_sequence_;
-}
-
-ReaderStats Instance::reader_stats() const {
-  return reader_ != nullptr ? reader_->stats() : ReaderStats{};
-}
-
-Instance::Health Instance::health() const {
-  const std::scoped_lock lock(health_mutex_);
-  return health_;
-}
-
-void Instance::report_health(std::int32_t state, std::string reason) {
-  const std::scoped_lock lock(health_mutex_);
-  health_ = {state, std::move(reason)};
-}
-
-void Instance::count_rejected(std::uint64_t records) {
-  rejected_.value.fetch_add(static_cast<double>(records), std::memory_order_relaxed);
 }
 
 }  // namespace ephor::host

@@ -50,6 +50,10 @@ void call_query(Registry& registry, const QueryCall& call, ephor_writer* answer,
                 std::uint64_t* as_of_sequence) {
   const auto query = registry.query(call.name);
   if (!query) throw HostError(EPHOR_NOT_FOUND, "no query is named " + std::string(call.name));
+  if (query->instance == nullptr) {
+    if (as_of_sequence != nullptr) *as_of_sequence = 0;
+    return put(answer, query->answer(call.request.empty() ? "{}" : call.request));
+  }
   const std::int64_t timeout = call.timeout_ns > 0 ? call.timeout_ns : kQueryTimeoutNs;
   query->instance->answer(*query, to_view(call.request.empty() ? "{}" : call.request),
                           monotonic_ns() + timeout, call.after_sequence, answer, as_of_sequence);
@@ -120,9 +124,8 @@ struct InstanceTables::Calls {
     return contained(error, [&] {
       nlohmann::json list = nlohmann::json::array();
       for (const QueryEntry& query : self(context).services_.registry.queries()) {
-        list.push_back({{"name", query.name},
-                        {"summary", query.summary},
-                        {"instance", query.instance->name()}});
+        list.push_back(
+            {{"name", query.name}, {"summary", query.summary}, {"instance", query.provider()}});
       }
       put(out, list.dump());
     });
@@ -298,10 +301,11 @@ struct InstanceTables::Calls {
     return contained(error, [&] {
       Instance& instance = self(context);
       const bool is_queued = instance.services_.tasks.run(&instance, [function, user, &instance] {
+        const CallBoard::Scope scope(instance.calls_, "task", 0, CallBoard::Limits::none);
         try {
           function(user);
         } catch (...) {
-          instance.report_health(EPHOR_HEALTH_DEGRADED, "a task threw an exception");
+          instance.note_fault("a task threw an exception");
         }
       });
       if (!is_queued) throw HostError(EPHOR_FULL, "the task queue is full");

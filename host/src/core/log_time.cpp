@@ -28,6 +28,8 @@ LogTime::Source& LogTime::source(std::uint32_t number) {
 
 LogTime::Seen LogTime::observe(std::uint32_t number, std::int64_t time_ns) {
   Source& from = source(number);
+  // As if it had been saved and loaded since: a restart makes no difference.
+  if (from.greatest_ns != kNone && is_forgotten(from)) from.greatest_ns = kNone;
   Seen seen;
   seen.is_late = (from.greatest_ns != kNone && time_ns < from.greatest_ns - options_.lateness_ns) ||
                  (flushed_ns_ != kNone && time_ns < flushed_ns_);

@@ -62,6 +62,11 @@ class LogTime {
   static std::string to_text(const Snapshot& snapshot);
   static std::optional<Snapshot> from_text(std::string_view text);
 
+  // What was idle for a day (at the default) begins anew, so that what is saved stays bounded.
+  bool is_forgotten(const Source& one) const {
+    constexpr std::int64_t kIdlePeriods = 48;
+    return one.greatest_ns < greatest_ns_ - kIdlePeriods * options_.idle_after_ns;
+  }
   Source& source(std::uint32_t number);
   std::optional<std::int64_t> advance();
 
@@ -80,8 +85,7 @@ template <typename NameOf>
 std::string LogTime::save(NameOf&& name_of) const {
   Snapshot snapshot{now_ns_, greatest_ns_, flushed_ns_, tick_s_, {}};
   for (const Source& one : sources_) {
-    // What is long idle holds nothing back, and its own lateness begins anew.
-    if (one.greatest_ns >= greatest_ns_ - options_.idle_after_ns) {
+    if (!is_forgotten(one)) {
       snapshot.sources.emplace_back(std::string(name_of(one.number)), one.greatest_ns);
     }
   }

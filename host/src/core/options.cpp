@@ -16,7 +16,9 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr std::array kCommands{"run", "replay", "check", "plugin", "query", "tap", "top", "schema"};
+constexpr std::array kCommands{"run",     "replay",  "check",  "plugin", "query",
+                               "tap",     "top",     "reload", "schema", "backup",
+                               "restore", "journal", "export", "diff"};
 
 po::options_description described(Options& out) {
   po::options_description all("Options");
@@ -41,9 +43,24 @@ po::options_description described(Options& out) {
   add("summary", po::value<std::string>()->notifier([&](const std::string& v) { out.summary = v; }),
       "replay: write the figures to this file as JSON");
   add("limit", po::value<std::uint64_t>()->notifier([&](std::uint64_t v) { out.limit = v; }),
-      "tap: end after so many events");
+      "tap: end after so many events; diff: show so many rows of a section (default 10)");
+  add("canonical", po::bool_switch(&out.is_canonical),
+      "export: in a form in which two runs can be compared");
+  add("out", po::value<std::string>()->notifier([&](const std::string& v) { out.out = v; }),
+      "export: write to this file");
   add("interval", po::value<double>(&out.interval_s), "top: seconds between two looks (default 1)");
   add("once", po::bool_switch(&out.once), "top: look once");
+  add("json", po::bool_switch(&out.json),
+      "top, diff, journal verify|stat, backup, restore: answer in JSON");
+  add("from", po::value<std::string>(&out.from),
+      "journal export: from this sequence or RFC 3339 time on");
+  add("to", po::value<std::string>(&out.to),
+      "journal export: up to this sequence, or before this time");
+  add("topic", po::value<std::string>(&out.topic), "journal export: events of this topic pattern");
+  add("raw", po::bool_switch(&out.raw),
+      "journal export: also the events of the host and its plugins");
+  add("rebuild", po::bool_switch(&out.rebuild),
+      "run: set ephor.db aside and derive it again from the journal");
   return all;
 }
 
@@ -82,19 +99,25 @@ Options read_options(int argument_count, const char* const* arguments) {
 std::string usage() {
   Options unused;
   std::ostringstream text;
-  text << "usage: ephor COMMAND [options]\n\n"
-          "  run --config FILE                     run a host until SIGTERM\n"
-          "  replay FILE.ndjson[.gz] --config FILE put a recorded session through it\n"
-          "  replay --journal DIR --into NEWDIR --config FILE\n"
-          "  check --config FILE                   say everything that is wrong with it\n"
-          "  plugin list | plugin inspect NAME     what plugins there are\n"
-          "  query NAME [JSON]                     ask a running host, or its data\n"
-          "  tap PATTERN [--limit N]               events as they come\n"
-          "  top                                   instances, lag and load\n"
-          "  schema                                JSON Schema of the configuration\n"
-          "  NAME ...                              a plugin's command, e.g. simulate\n\n"
-       << described(unused)
-       << "\nExit codes: 0 done, 1 failed while running, 2 usage or configuration.\n";
+  text
+      << "usage: ephor COMMAND [options]\n\n"
+         "  run --config FILE                     run a host until SIGTERM\n"
+         "  replay FILE.ndjson[.gz] --config FILE put a recorded session through it\n"
+         "  replay --journal DIR --into NEWDIR --config FILE\n"
+         "  check --config FILE                   say everything that is wrong with it\n"
+         "  plugin list | plugin inspect NAME     what plugins there are\n"
+         "  query NAME [JSON]                     ask a running host, or its data\n"
+         "  tap PATTERN [--limit N]               events as they come\n"
+         "  top [--once] [--json]                 instances: lag, losses, delays and load\n"
+         "  plugin release NAME                   lift the quarantine of an instance\n"
+         "  reload                                a running host reads its configuration again\n"
+         "  backup FILE                           one archive of the data, also of a running host\n"
+         "  restore FILE --into DIR               the data directory back out of it\n"
+         "  journal verify|stat|export            check, count or print what the journal holds\n"
+         "  schema                                JSON Schema of the configuration\n"
+         "  NAME ...                              a plugin's command, e.g. simulate\n\n"
+      << described(unused)
+      << "\nExit codes: 0 done, 1 failed while running, 2 usage or configuration.\n";
   return text.str();
 }
 

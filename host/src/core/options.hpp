@@ -22,8 +22,16 @@ struct Options {
   std::string speed = "max";
   std::string until;
   std::optional<std::uint64_t> limit;
+  std::filesystem::path out;
+  bool is_canonical = false;
   double interval_s = 1.0;
   bool once = false;
+  bool json = false;  // figures for programs
+  std::string from;   // journal export: a sequence or an RFC 3339 time
+  std::string to;
+  std::string topic;
+  bool raw = false;      // journal export: also what the host and its plugins made
+  bool rebuild = false;  // run: derive the storage again
   bool wants_help = false;
   bool wants_version = false;
 };

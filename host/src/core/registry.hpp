@@ -22,14 +22,20 @@ class Instance;
 struct QueryEntry {
   std::string name;
   std::string summary;
-  Instance* instance = nullptr;
+  Instance* instance = nullptr;  // nullptr: the host answers it itself, by `answer`
   ephor_query_handler handler = nullptr;
   void* user = nullptr;
+  bool is_stale = false;  // of a life that is over; its instance answers that it is not at work
+  // [any] The answer's text to a JSON object. May throw.
+  std::function<std::string(std::string_view request)> answer = {};
+
+  std::string_view provider() const;  // the instance's name, or the host's
 };
 
 struct RouteEntry {
   std::string method, path, query, scope, summary, request_schema, response_schema, content_type;
   std::string instance;
+  bool is_stale = false;
 };
 
 struct CommandEntry {
@@ -38,6 +44,7 @@ struct CommandEntry {
   Instance* instance = nullptr;
   ephor_command_handler handler = nullptr;
   void* user = nullptr;
+  bool is_stale = false;
 };
 
 // Thread-safe.
@@ -48,7 +55,11 @@ class Registry {
   void add_route(RouteEntry route);
   void add_command(CommandEntry command);
 
-  void remove_of(const Instance& instance);  // all of its entries
+  // An instance gets a new life: what it had stays, and is replaced by what the new life adds under
+  // the same name; what it has not added by the end of the renewal goes.
+  void begin_renewal(std::string_view instance);
+  void end_renewal(std::string_view instance);
+  void remove_of(std::string_view instance);  // all of its entries
 
   std::optional<QueryEntry> query(std::string_view name) const;
   std::vector<QueryEntry> queries() const;  // sorted by name
@@ -58,6 +69,9 @@ class Registry {
   std::uint64_t routes_generation() const { return routes_generation_.load(); }
 
  private:
+  template <typename Entries>
+  static std::size_t drop(Entries& entries, std::string_view instance, bool only_stale);
+
   mutable std::shared_mutex mutex_;  // guards the maps
   std::map<std::string, QueryEntry, std::less<>> queries_;
   std::map<std::string, RouteEntry, std::less<>> routes_;  // "METHOD /path/{}" -> route

@@ -35,7 +35,8 @@ class Source {
   virtual ~Source() = default;
   // Empty at the end.
   virtual std::optional<LineChunk> next() = 0;
-  virtual std::int64_t arrived_ns() const = 0;  // of the chunk given last
+  virtual std::int64_t arrived_ns() const = 0;     // of the chunk given last
+  virtual bool is_flush() const { return false; }  // the chunk given last holds no records but one
   // See Admission: which of the host's own sources may be in it.
   virtual std::string_view own_source() const { return {}; }
 };
@@ -52,7 +53,8 @@ class FileSource final : public Source {
   LineChunker chunker_;
 };
 
-// What came from outside into another host; what it derived and made itself is made anew.
+// What came from outside into another host; what it derived and made itself is made anew. Only a
+// flush is taken over: the clock made it, and what follows it may be late because of it.
 class JournalSource final : public Source {
  public:
   explicit JournalSource(const std::filesystem::path& data_dir)
@@ -60,10 +62,15 @@ class JournalSource final : public Source {
 
   std::optional<LineChunk> next() override {
     StoredBatch stored;
-    while (journal_.next(position_, stored)) {
+    const auto leave_out = [](const DamageError& damage) {
+      log(EPHOR_LOG_ERROR, kHostName, std::string("left out: ") + damage.what());
+    };
+    while (next_readable(journal_, position_, stored, leave_out)) {
       position_ = stored.position + 1;
       std::string lines;
       LineChunk chunk;
+      is_flush_ = is_flush_batch(stored);
+      if (is_flush_) return chunk;
       for (std::size_t i = 0; i < stored.records.size(); ++i) {
         if ((stored.records[i].flags & (EPHOR_EVENT_DERIVED | EPHOR_EVENT_HOST)) != 0) continue;
         const std::size_t begin = lines.size();
@@ -84,12 +91,20 @@ class JournalSource final : public Source {
   }
   // As it was: events that carry no time have that of their arrival.
   std::int64_t arrived_ns() const override { return arrived_ns_; }
+  bool is_flush() const override { return is_flush_; }
   // Commands and outcomes of effects that plugins brought into that log.
   std::string_view own_source() const override { return kAnyOwnSource; }
 
  private:
+  // The log gives it a batch of its own.
+  static bool is_flush_batch(const StoredBatch& stored) {
+    return stored.records.size() == 1 && (stored.records[0].flags & EPHOR_EVENT_HOST) != 0 &&
+           stored.record(0).find(R"("type":"ephor.flush")") != std::string_view::npos;
+  }
+
   SqliteJournal journal_;
   std::int64_t arrived_ns_ = 0;
+  bool is_flush_ = false;
   std::uint64_t position_ = 1;
 };
 
@@ -137,7 +152,7 @@ class Pipeline {
     std::exception_ptr failure;
     try {
       while (auto chunk = source_.next()) {
-        if (!push(prepare(std::move(*chunk)))) return;
+        if (!push(source_.is_flush() ? prepare_flush() : prepare(std::move(*chunk)))) return;
       }
     } catch (...) {
       failure = std::current_exception();
@@ -155,6 +170,14 @@ class Pipeline {
     queue_.push_back(std::move(prepared));
     changed_.notify_all();
     return true;
+  }
+
+  Prepared prepare_flush() {
+    Prepared out;
+    if (auto submission = host_.log().prepare_flush()) {
+      out.submissions.push_back(std::move(*submission));
+    }
+    return out;
   }
 
   Prepared prepare(LineChunk chunk) {
@@ -251,6 +274,28 @@ void finish_round(Host& host) {
   }
 }
 
+// Between two rounds all that was derived is in the journal: the time to save. Sooner when a plugin
+// fails now and then, so that it has not far to go back.
+class Checkpoints {
+ public:
+  explicit Checkpoints(Host& host) : host_(host), last_ns_(monotonic_ns()) {}
+
+  void take_if_due() {
+    const std::int64_t every_ns = host_.settings().checkpoint_every_ns;
+    const auto all = host_.instances();
+    const bool has_failed = std::any_of(all.begin(), all.end(),
+                                        [](const auto& one) { return one->restart_count() != 0; });
+    const bool is_due = every_ns > 0 && monotonic_ns() - last_ns_ >= every_ns;
+    if (!is_due && !has_failed) return;
+    host_.checkpoint();
+    last_ns_ = monotonic_ns();
+  }
+
+ private:
+  Host& host_;
+  std::int64_t last_ns_;
+};
+
 }  // namespace
 
 ReplayResult replay(Host& host, const ReplayOptions& options) {
@@ -267,6 +312,7 @@ ReplayResult replay(Host& host, const ReplayOptions& options) {
   const double cpu_began = process_cpu_seconds();
   finish_round(host);  // what an earlier run left unread
   Pace pace(options.speed, options.should_stop);
+  Checkpoints checkpoints(host);
   std::exception_ptr failure;
   try {
     Pipeline pipeline(host, *source, options);
@@ -280,6 +326,7 @@ ReplayResult replay(Host& host, const ReplayOptions& options) {
         host.log().commit_now(std::move(submission));
       }
       finish_round(host);
+      checkpoints.take_if_due();
       result.applied += prepared->counts.accepted;
       result.duplicates += prepared->counts.duplicate;
       result.events += prepared->counts.events;
@@ -293,7 +340,9 @@ ReplayResult replay(Host& host, const ReplayOptions& options) {
   } catch (...) {
     failure = std::current_exception();
   }
-  if (!result.was_stopped && failure == nullptr) {
+  // A journal says itself whether what waited at its end was released.
+  const bool has_end = options.journal.empty() || options.until_ns.has_value();
+  if (!result.was_stopped && failure == nullptr && has_end) {
     if (auto submission = host.log().prepare_flush()) {
       host.log().commit_now(std::move(*submission));
       finish_round(host);

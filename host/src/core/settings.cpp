@@ -12,6 +12,7 @@
 #include "core/schema.hpp"
 #include "event/error.hpp"
 #include "ingest/json_text.hpp"
+#include "isolation/describe.hpp"
 
 namespace ephor::host {
 namespace {
@@ -41,7 +42,14 @@ constexpr const char* kHostSchema = R"json({
         "description": "What saved rows survive; what is lost is derived again from the journal."}}},
     "journal": {"type": "object", "additionalProperties": false, "default": {}, "properties": {
       "durability": {"enum": ["full", "normal", "off"], "default": "full",
-        "description": "What an acknowledged event survives: full a power cut, normal a killed process."}}},
+        "description": "What an acknowledged event survives: full a power cut, normal a killed process."},
+      "retention": {"type": "object", "additionalProperties": false, "default": {}, "properties": {
+        "max_age_days": {"type": "number", "minimum": 0, "default": 0,
+          "description": "How long after its arrival a batch is kept; 0: for ever."},
+        "max_bytes": {"type": "integer", "minimum": 0, "default": 0,
+          "description": "Stored bytes of the batches that are kept; the oldest go first; 0: any number."},
+        "keep_unread": {"type": "boolean", "default": true,
+          "description": "Keep what a configured plugin has not read and saved, however old or large."}}}}},
     "ingest": {"type": "object", "default": {}, "additionalProperties": false, "properties": {
       "assume_timezone": {"type": "string", "default": "UTC",
         "description": "Offset of times that name no zone: UTC or +hh:mm."},
@@ -82,9 +90,35 @@ constexpr const char* kHostSchema = R"json({
       "additionalProperties": {"type": ["object", "null"], "additionalProperties": false, "properties": {
         "plugin": {"type": "string", "minLength": 1, "description": "Plugin id; default: the instance's name."},
         "enabled": {"type": "boolean", "default": true},
+        "isolation": {"enum": ["in_process", "process"], "default": "in_process",
+          "description": "process: the plugin runs in a child of its own, which may crash alone."},
+        "limits": {"type": "object", "additionalProperties": false, "default": {},
+          "description": "Of a process of its own; 0: none.", "properties": {
+          "memory_mb": {"type": "number", "minimum": 0, "default": 0,
+            "description": "Resident memory; above it the process is ended and started anew."},
+          "open_files": {"type": "integer", "minimum": 0, "default": 0}}},
         "config": {"type": "object", "default": {}}}}}
   }
 })json";
+
+constexpr const char* kFaultsSchema = R"json({
+  "type": "object", "additionalProperties": false, "default": {},
+  "description": "What a plugin may get wrong; `faults` of a plugin wins over the common one.",
+  "properties": {
+    "attempts": {"type": "integer", "minimum": 1, "maximum": 100, "default": 3,
+      "description": "How often an event that a plugin fails on is tried alone before it is skipped (ephor.deadletter)."},
+    "budget": {"type": "integer", "minimum": 0, "default": 20,
+      "description": "Failures within the window; one more leads to quarantine."},
+    "window_s": {"type": "number", "minimum": 0.1, "default": 60},
+    "restart_backoff_s": {"type": "number", "minimum": 0.01, "default": 0.5,
+      "description": "Before the first restart from quarantine or of a process; then doubled."},
+    "restart_backoff_max_s": {"type": "number", "minimum": 0.01, "default": 60},
+    "restarts_max": {"type": "integer", "minimum": 0, "default": 8,
+      "description": "Restarts from quarantine in a row; then the plugin stays there until it is released."},
+    "soft_limit_s": {"type": "number", "minimum": 0, "default": 5,
+      "description": "A call that lasts longer makes the plugin degraded and its stack is logged; 0: never."},
+    "hard_limit_s": {"type": "number", "minimum": 0, "default": 60,
+      "description": "A call that lasts longer leads to quarantine, or ends the plugin's own process; 0: never."}}})json";
 
 Durability durability_of(const std::string& text) {
   if (text == "normal") return Durability::normal;
@@ -99,8 +133,10 @@ std::int32_t level_of(const std::string& text) {
   return EPHOR_LOG_INFO;
 }
 
+// More than thirty years is for ever, and stays clear of where sums overflow.
 std::int64_t ns_of(const Json& seconds) {
-  return static_cast<std::int64_t>(seconds.get<double>() * static_cast<double>(kSecondNs));
+  const double bounded = std::min(seconds.get<double>(), 1e9);
+  return static_cast<std::int64_t>(bounded * static_cast<double>(kSecondNs));
 }
 
 // A property of a plugin's schema with "x-ephor-from": "monitoring.SECTION.KEY".
@@ -147,6 +183,8 @@ class SettingsReader {
       };
       return is_source(a) < is_source(b);
     });
+    out.host_keys = config_.tree();
+    for (const char* key : {"plugins", "monitoring", "faults"}) out.host_keys.erase(key);
     return out;
   }
 
@@ -171,6 +209,8 @@ class SettingsReader {
     }
     out.storage_durability = durability_of(tree["database"]["durability"]);
     out.journal_durability = durability_of(tree["journal"]["durability"]);
+    const Json& retention = tree["journal"]["retention"];
+    out.retention = {retention["max_age_days"], retention["max_bytes"], retention["keep_unread"]};
     out.log.dedup_window = tree["ingest"]["dedup_window"];
     out.log.log_time = {ns_of(tree["log_time"]["allowed_lateness_s"]),
                         std::max(ns_of(tree["log_time"]["idle_after_s"]),
@@ -189,10 +229,19 @@ class SettingsReader {
       out.ingest = ingest_config(ingest, "ingest");
     } catch (const HostError& failure) {
       std::istringstream lines(failure.what());
-      for (std::string line; std::getline(lines, line);) {
-        errors_.push_back({config_.place_of("/ingest"), "", line});
-      }
+      for (std::string line; std::getline(lines, line);) add_ingest_error(line);
     }
+  }
+
+  // `line`: "ingest.KEY...: found, expected"
+  void add_ingest_error(const std::string& line) {
+    std::string pointer = "/ingest";
+    if (line.starts_with("ingest.")) {
+      append_pointer_token(pointer,
+                           std::string_view(line).substr(7, line.find_first_of(".:", 7) - 7));
+    }
+    const ConfigError error = config_.error_at(pointer, line);
+    errors_.push_back({error.place, "", error.message});
   }
 
   void read_instance(const std::string& name, Json& entry, Settings& out) {
@@ -209,12 +258,16 @@ class SettingsReader {
     const std::string id = entry.value("plugin", name);
     InstanceSettings made;
     made.name = name;
+    read_isolation(entry, made);
+    made.faults = faults_of(config_.tree().value("faults", Json()), entry.value("faults", Json()));
     try {
-      made.plugin = loader_.load(id);
+      made.plugin = made.isolation == Isolation::process
+                        ? isolation::describe_plugin(loader_.find(id))
+                        : loader_.load(id);
       const Json schema = Json::parse(to_text(made.plugin.info->config_schema));
       Json& config = entry["config"];
       if (config.is_null()) config = Json::object();
-      take_from_monitoring(schema, config);
+      take_from_monitoring(pointer, schema, config);
       check(pointer + "/config", schema, config);
       made.config_json = config.dump();
     } catch (const HostError& failure) {
@@ -228,8 +281,53 @@ class SettingsReader {
     out.instances.push_back(std::move(made));
   }
 
+  // `own` wins over `common` key by key. What is of a wrong type has been reported.
+  static FaultSettings faults_of(const Json& common, const Json& own) {
+    const auto number = [&](const char* key, double otherwise) {
+      for (const Json* from : {&own, &common}) {
+        if (from->is_object() && from->contains(key) && from->at(key).is_number()) {
+          return from->at(key).get<double>();
+        }
+      }
+      return otherwise;
+    };
+    const auto count = [&](const char* key, std::uint32_t otherwise) {
+      return static_cast<std::uint32_t>(std::clamp(number(key, otherwise), 0.0, 4e9));
+    };
+    const auto ns = [&](const char* key, std::int64_t otherwise_ns) {
+      const double otherwise = static_cast<double>(otherwise_ns) / static_cast<double>(kSecondNs);
+      return static_cast<std::int64_t>(number(key, otherwise) * static_cast<double>(kSecondNs));
+    };
+    FaultSettings out;
+    out.attempts = std::max(1U, count("attempts", out.attempts));
+    out.budget = count("budget", out.budget);
+    out.window_ns = ns("window_s", out.window_ns);
+    out.backoff_ns = ns("restart_backoff_s", out.backoff_ns);
+    out.backoff_max_ns = ns("restart_backoff_max_s", out.backoff_max_ns);
+    out.restarts_max = count("restarts_max", out.restarts_max);
+    out.soft_limit_ns = ns("soft_limit_s", out.soft_limit_ns);
+    out.hard_limit_ns = ns("hard_limit_s", out.hard_limit_ns);
+    return out;
+  }
+
+  // What is of a wrong type has been reported.
+  static void read_isolation(const Json& entry, InstanceSettings& made) {
+    if (entry.value("isolation", Json()) == "process") made.isolation = Isolation::process;
+    const Json limits = entry.value("limits", Json::object());
+    const Json memory_mb = limits.is_object() ? limits.value("memory_mb", Json()) : Json();
+    if (memory_mb.is_number() && memory_mb > 0) {
+      const double bytes = std::min(memory_mb.get<double>() * 1048576.0, 0x1p62);
+      made.limits.memory_bytes = static_cast<std::uint64_t>(bytes);
+    }
+    const Json files = limits.is_object() ? limits.value("open_files", Json()) : Json();
+    if (files.is_number_integer() && files >= 0) {
+      made.limits.open_files =
+          static_cast<std::uint32_t>(std::min<std::int64_t>(files.get<std::int64_t>(), INT32_MAX));
+    }
+  }
+
   // A claimed key of the user's block is taken unless the instance's own configuration has it.
-  void take_from_monitoring(const Json& schema, Json& config) {
+  void take_from_monitoring(const std::string& pointer, const Json& schema, Json& config) {
     for (const Claim& claim : claims_of(schema)) {
       add_claim(claim);
       const Json::json_pointer at("/monitoring/" + claim.section + "/" + claim.key);
@@ -238,7 +336,11 @@ class SettingsReader {
       const std::size_t errors = errors_.size();
       Json value = config_.tree()[at];
       check(at.to_string(), claim.schema, value);
-      if (errors_.size() == errors) config[claim.property] = std::move(value);
+      if (errors_.size() != errors) continue;
+      config[claim.property] = std::move(value);
+      std::string taken = pointer + "/config";
+      append_pointer_token(taken, claim.property);
+      config_.note_copy(at.to_string(), taken);
     }
   }
 
@@ -277,7 +379,17 @@ class SettingsReader {
 }  // namespace
 
 const Json& host_schema() {
-  static const Json kSchema = Json::parse(kHostSchema);
+  static const Json kSchema = [] {
+    Json schema = Json::parse(kHostSchema);
+    const Json faults = Json::parse(kFaultsSchema);
+    schema["properties"]["faults"] = faults;
+    // A plugin's own has no defaults: what it does not say is the common one's.
+    Json& own = schema["properties"]["plugins"]["additionalProperties"]["properties"]["faults"];
+    own = faults;
+    own.erase("default");
+    for (auto& [unused, property] : own["properties"].items()) property.erase("default");
+    return schema;
+  }();
   return kSchema;
 }
 

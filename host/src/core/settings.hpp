@@ -12,17 +12,13 @@
 
 #include "core/config.hpp"
 #include "core/event_log.hpp"
+#include "core/instance_settings.hpp"
 #include "core/plugin_loader.hpp"
+#include "core/retention.hpp"
 #include "ingest/ingest_config.hpp"
 #include "store/journal.hpp"
 
 namespace ephor::host {
-
-struct InstanceSettings {
-  std::string name;
-  LoadedPlugin plugin;
-  std::string config_json;  // defaults filled in
-};
 
 struct Settings {
   std::filesystem::path data_dir;
@@ -30,6 +26,8 @@ struct Settings {
   std::string database_url;
   Durability storage_durability = Durability::normal;
   Durability journal_durability = Durability::full;
+  RetentionSettings retention;
+  bool rebuild_storage = false;  // `ephor run --rebuild`
   IngestConfig ingest;
   EventLogOptions log;
   std::size_t bus_bytes = 0;
@@ -38,6 +36,7 @@ struct Settings {
   std::int64_t idle_flush_ns = 0;
   std::int64_t drain_timeout_ns = 0;
   std::vector<InstanceSettings> instances;  // sorted by name, sources last
+  nlohmann::json host_keys;                 // the tree without its plugins: what a reload compares
 };
 
 // JSON Schema of the host's own configuration; a plugin's instance under `plugins` has `config`.

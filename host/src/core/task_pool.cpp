@@ -27,9 +27,9 @@ bool TaskPool::run(const void* owner, std::function<void()> task) {
   return true;
 }
 
-void TaskPool::wait_for(const void* owner) {
+bool TaskPool::wait_for(const void* owner, std::chrono::nanoseconds timeout) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return !open_.contains(owner); });
+  return changed_.wait_for(lock, timeout, [&] { return !open_.contains(owner); });
 }
 
 void TaskPool::work() {

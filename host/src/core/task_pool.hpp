@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -24,8 +25,8 @@ class TaskPool {
 
   // False if the queue is full. `owner` is what wait_for waits for.
   bool run(const void* owner, std::function<void()> task);
-  // Returns when no task of `owner` is queued or runs.
-  void wait_for(const void* owner);
+  // Returns when no task of `owner` is queued or runs; false at the time-out.
+  bool wait_for(const void* owner, std::chrono::nanoseconds timeout);
 
  private:
   struct Task {

@@ -250,6 +250,33 @@ TEST_CASE("log time: goes on after save and load as if nothing had happened", "[
       number_of));
 }
 
+TEST_CASE("log time: a restart makes no difference to a source that is idle", "[unit][log]") {
+  const auto name_of = [](std::uint32_t number) { return std::to_string(number); };
+  const auto number_of = [](std::string_view name) {
+    return static_cast<std::uint32_t>(std::stoul(std::string(name)));
+  };
+  LogTime uninterrupted(kShort);
+  LogTime restarted(kShort);
+  std::mt19937 random(11);
+  bool is_same = true;
+  int late = 0;
+  for (int i = 0; i < 4'000 && is_same; ++i) {
+    // Source 2 comes seldom, far behind and out of order; once in a while everything jumps.
+    const std::uint32_t source = i % 50 == 0 ? 2 : 1;
+    std::int64_t at = (10'000 + i + i / 1'000 * 5'000) * kSecond;
+    if (source == 2) at -= static_cast<std::int64_t>(100 + random() % 400) * kSecond;
+    const auto one = uninterrupted.observe(source, at);
+    const auto other = restarted.observe(source, at);
+    is_same = one.is_late == other.is_late && one.tick_ns == other.tick_ns;
+    late += one.is_late ? 1 : 0;
+    const std::string text = restarted.save(name_of);
+    restarted = LogTime(kShort);
+    REQUIRE(restarted.load(text, number_of));
+  }
+  CHECK(is_same);
+  CHECK(late > 10);
+}
+
 // ---- derived events ---------------------------------------------------------------------------
 
 DerivedDraft draft(std::uint64_t cause, std::uint32_t order, std::uint32_t index,

@@ -9,7 +9,3 @@ ephor_add_test(http_api_server_test
           ${CMAKE_CURRENT_LIST_DIR}/http_api_hub_test.cpp
           ${CMAKE_CURRENT_LIST_DIR}/http_api_watch_test.cpp
   LIBRARIES ephor_http_api_logic LABELS integration)
-if(TEST http_api_server_test)
-  set_tests_properties(http_api_server_test PROPERTIES
-    ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/http_api_tsan.supp")
-endif()

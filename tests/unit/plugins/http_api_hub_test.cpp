@@ -140,6 +140,10 @@ TEST_CASE("ws: rubbish ends only the client that sent it", "[integration][ws]") 
     words.say(text);
     CHECK(Json::parse(words.hear())["type"] == "error");
   }
+  words.say("{\"id\":" + std::string(10'000, '[') + std::string(10'000, ']') + "}");
+  const Json deep = Json::parse(words.hear());
+  CHECK(deep["type"] == "error");
+  CHECK_FALSE(deep.contains("id"));  // which would be copied
   fixture.deliver("still.here");
   CHECK(Json::parse(good.hear())["event"]["type"] == "still.here");
 }

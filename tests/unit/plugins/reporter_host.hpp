@@ -12,6 +12,7 @@
 
 #include "reporter.hpp"
 #include "reporter_support.hpp"
+#include "support/patience.hpp"
 #include "support/shared_data.hpp"
 
 namespace ephor::reporter::testing {
@@ -39,9 +40,11 @@ class ReporterHost {
     host.load_plugin<Reporter>(config, "reporter");
   }
 
-  // Delivers what comes in until `is_done`; false after ten seconds.
+  // Delivers what comes in until `is_done`; false after ten seconds (of an ordinary build).
   bool wait_for(const std::function<bool()>& is_done) {
-    for (int i = 0; i < 1000; ++i) {
+    const auto end =
+        std::chrono::steady_clock::now() + ephor::testing::patience(std::chrono::seconds(10));
+    while (std::chrono::steady_clock::now() < end) {
       host.pump();
       if (is_done()) return true;
       std::this_thread::sleep_for(std::chrono::milliseconds(10));

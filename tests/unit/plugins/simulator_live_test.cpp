@@ -19,6 +19,7 @@
 #include "live_feed.hpp"
 #include "simulator_support.hpp"
 #include "support/catch.hpp"
+#include "support/patience.hpp"
 #include "support/shared_data.hpp"
 
 extern "C" const ephor_entry* ephor_plugin_entry_v1(void);
@@ -70,7 +71,8 @@ class Arrivals {
   }
   std::vector<std::string> wait_for(std::size_t count) {
     std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, std::chrono::seconds(30), [&] { return lines_.size() >= count; });
+    changed_.wait_for(lock, ephor::testing::patience(std::chrono::seconds(30)),
+                      [&] { return lines_.size() >= count; });
     return lines_;
   }
 
@@ -234,7 +236,8 @@ TEST_CASE("feeder: what it shows and saves is only what was kept", "[unit][simul
   REQUIRE(feeder.session().steps() == 0);
   const auto begin = std::chrono::steady_clock::now();
   feeder.stop();  // while it waits for its next try
-  REQUIRE(std::chrono::steady_clock::now() - begin < std::chrono::seconds(1));
+  REQUIRE(std::chrono::steady_clock::now() - begin <
+          ephor::testing::patience(std::chrono::seconds(1)));
 }
 
 TEST_CASE("plugin: fills the page, tells its state and stops at once", "[unit][simulator]") {
@@ -253,7 +256,8 @@ TEST_CASE("plugin: fills the page, tells its state and stops at once", "[unit][s
   REQUIRE(status["problem"].is_null());
   const auto begin = std::chrono::steady_clock::now();
   run.host.stop();
-  REQUIRE(std::chrono::steady_clock::now() - begin < std::chrono::seconds(1));
+  REQUIRE(std::chrono::steady_clock::now() - begin <
+          ephor::testing::patience(std::chrono::seconds(1)));
 }
 
 TEST_CASE("plugin: faults are switched on and off", "[unit][simulator]") {
