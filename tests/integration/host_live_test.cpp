@@ -386,6 +386,49 @@ TEST_CASE("a throwing plugin: is named, and disturbs no other", "[integration][h
   CHECK(host.stop());
 }
 
+// Publishes for every event, and fails when it has done so.
+class LateThrower final : public Plugin {
+ public:
+  static constexpr std::string_view kId = "late";
+  LateThrower(Host host, std::string_view) : host_(std::move(host)) {
+    host_.subscribe({"test.point"});
+  }
+  void on_events(std::span<const Event> events) override {
+    for (const Event& event : events) {
+      host_.publish({.topic = "late.seen", .data_json = "{}", .cause = &event});
+    }
+    throw std::runtime_error("too late");
+  }
+
+ private:
+  Host host_;
+};
+
+TEST_CASE("a failing slice without state: what was published stays, and its dead letter comes",
+          "[integration][host]") {
+  const TemporaryDirectory directory;
+  {
+    host::Host host(settings_for(directory.path(), {instance_of<LateThrower>("late")}),
+                    RunMode::live);
+    host.start();
+    ingest(host, points(0, 10));
+    CHECK(host.wait_until_read(kLongEnough));
+    CHECK(host.instances()[0]->dead_letter_count() == 10);
+    CHECK(host.stop());
+  }
+  int seen = 0;
+  std::uint64_t laid_aside = 0;
+  for (const Kept& kept : journal_of(directory.path())) {
+    const Json record = Json::parse(kept.record);
+    seen += record["type"] == "late.seen" ? 1 : 0;
+    if (record["type"] == "ephor.deadletter") {
+      laid_aside += record["data"]["events"].get<std::uint64_t>();
+    }
+  }
+  CHECK(seen == 10);
+  CHECK(laid_aside == 10);
+}
+
 // Holds its dispatcher's thread until it is let go.
 class Holder final : public Plugin {
  public:

@@ -312,6 +312,8 @@ void Instance::publish_dead_letter(const ephor_event* events, std::uint32_t coun
   slice_count_ = count;
   drafts_of_cause_.clear();
   publish(&draft, 1);
+  // A number that no draft of the plugin has: it may have derived something before it failed.
+  derived_.back().index = UINT32_MAX;
   slice_ = nullptr;
   slice_count_ = 0;
   if (services_.mode == RunMode::live) hand_over_derived();
