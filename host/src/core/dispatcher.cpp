@@ -137,12 +137,11 @@ void Dispatcher::run(Worker& worker) {
   std::vector<Instance*> instances;
   std::uint64_t generation = 0;
   const auto refresh = [&] {
-    if (generation != worker.generation) {
-      const std::scoped_lock lock(mutex_);
-      instances = worker.instances;
-      generation = worker.generation;
-    }
-    ++worker.rounds;
+    ++worker.rounds;  // before the look at the list: who waits for a new round waits for that look
+    if (generation == worker.generation) return;
+    const std::scoped_lock lock(mutex_);
+    instances = worker.instances;
+    generation = worker.generation;
   };
   while (is_running_.load(std::memory_order_seq_cst)) {
     refresh();

@@ -18,6 +18,7 @@
 
 #include "core/instance_settings.hpp"
 #include "event/error.hpp"
+#include "event/times.hpp"
 #include "isolation/channel.hpp"
 #include "isolation/child_process.hpp"
 #include "isolation/host_calls.hpp"
@@ -30,12 +31,6 @@ constexpr std::int64_t kCreateTimeoutNs = 60'000'000'000;
 constexpr std::int64_t kDestroyTimeoutNs = 5'000'000'000;
 constexpr std::int64_t kExitGraceNs = 500'000'000;
 constexpr std::int64_t kMemoryLookNs = 20'000'000;
-
-std::int64_t now_ns() {
-  timespec now;
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
-}
 
 std::string mebibytes(std::uint64_t bytes) {
   char text[32];
@@ -87,7 +82,7 @@ class ProcessLife final : public PluginLife, private Channel::Listener {
   }
 
   ~ProcessLife() override {
-    if (!is_lost()) channel_->call(Method::destroy, {}, {}, {}, now_ns() + kDestroyTimeoutNs);
+    if (!is_lost()) channel_->call(Method::destroy, {}, {}, {}, monotonic_ns() + kDestroyTimeoutNs);
     end();
   }
 
@@ -215,9 +210,9 @@ class ProcessLife final : public PluginLife, private Channel::Listener {
         .text(settings.name)
         .text(settings.config_json)
         .raw(calls_.offered());
-    const std::int64_t begin_ns = now_ns();
+    const std::int64_t begin_ns = monotonic_ns();
     Reply reply = channel_->call(Method::create, body, {}, {}, begin_ns + kCreateTimeoutNs);
-    if (reply.status == EPHOR_TIMEOUT && now_ns() - begin_ns >= kCreateTimeoutNs) {
+    if (reply.status == EPHOR_TIMEOUT && monotonic_ns() - begin_ns >= kCreateTimeoutNs) {
       kill("create took longer than " + std::to_string(kCreateTimeoutNs / 1'000'000'000) + " s");
     }
     if (reply.status != EPHOR_OK) {
