@@ -317,6 +317,10 @@ TEST_CASE("state: random bytes and flipped bits are refused or read, never worse
   monitor.save(good);
   REQUIRE(Monitor({}).load(good));
 
+  // The texts of the loop are gone.
+  prediction.prediction_id = "p60";
+  prediction.decision_id = "d15";
+  prediction.model_id = "m0";
   std::mt19937_64 random(5);
   const auto use = [&](const std::string& state) {
     Monitor loaded{{}};
