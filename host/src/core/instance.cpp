@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "core/abi_check.hpp"
 #include "core/clock.hpp"
 #include "core/event_log.hpp"
 #include "core/health_board.hpp"
@@ -93,10 +94,7 @@ void Instance::make_life() {
                : make_local_life(settings_, tables_->host));
   table_ = life_->table();
   process_id_ = life_->process_id();
-  state_table_ = table_.get_extension == nullptr
-                     ? nullptr
-                     : static_cast<const ephor_checkpoint*>(
-                           table_.get_extension(table_.self, to_view("ephor.storage/1")));
+  state_table_ = checkpoint_of("plugin " + name(), table_);
   saves_state_ = state_table_ != nullptr;
 }
 
@@ -474,7 +472,8 @@ Instance::Health Instance::health() const {
 
 void Instance::report_health(std::int32_t state, std::string reason) {
   const std::scoped_lock lock(fault_mutex_);
-  said_ = {state, std::move(reason)};
+  const bool is_known = state >= EPHOR_HEALTH_OK && state <= EPHOR_HEALTH_FAILED;
+  said_ = {is_known ? state : EPHOR_HEALTH_FAILED, std::move(reason)};
 }
 
 void Instance::note_fault(std::string reason) {

@@ -9,7 +9,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/abi_check.hpp"
 #include "core/clock.hpp"
+#include "core/delivery.hpp"
 #include "core/event_log.hpp"
 #include "core/gap_ledger.hpp"
 #include "core/logger.hpp"
@@ -25,9 +27,22 @@ using Json = nlohmann::json;
 struct SliceFailed {};  // the plugin failed on it, and is out of work
 struct SaveFirst {};    // the slice comes again when what was before it is saved
 
+// A row that is refused keeps the status it was refused with.
+template <typename Body>
+ephor_status row_kept(ephor_error* error, Body&& body) noexcept {
+  return guarded(error, [&] {
+    try {
+      body();
+    } catch (const HostError& failure) {
+      throw Error(failure.status(), failure.what());
+    }
+  });
+}
+
 }  // namespace
 
 void Instance::subscribe(const ephor_subscription& subscription) {
+  check_whole("subscribe", subscription);
   if (!is_registering_) throw HostError(EPHOR_STATE, "subscribe: only until start has returned");
   if (is_subscribed_) throw HostError(EPHOR_STATE, "subscribe: the instance has a subscription");
   if (is_starting_ && is_source()) {
@@ -40,7 +55,7 @@ void Instance::subscribe(const ephor_subscription& subscription) {
                                            ", expected 0 (replay), 1 (drop_oldest) or 2 (latest)");
   }
   Subscription made;
-  if (EPHOR_HAS(&subscription, ephor_subscription, key)) made.key = to_text(subscription.key);
+  made.key = to_text(subscription.key);
   if (!made.key.empty() && subscription.policy != EPHOR_POLICY_LATEST) {
     throw HostError(EPHOR_INVALID, "subscribe: found key \"" + made.key +
                                        "\", which belongs to policy 2 (latest)");
@@ -229,15 +244,9 @@ void Instance::deliver_slice(const ephor_event* events, std::uint32_t count) {
   slice_count_ = count;
   drafts_of_cause_.clear();
   ephor_error error = fresh_error();
-  subscription_stats_.begin();
-  ephor_status status = EPHOR_OK;
-  {
-    const CallBoard::Scope scope(calls_, "on_events", events[0].sequence);
-    status =
-        contained_call(error, [&] { return table_.on_events(table_.self, events, count, &error); });
-  }
-  handler_ns_.fetch_add(static_cast<std::uint64_t>(subscription_stats_.end()),
-                        std::memory_order_relaxed);
+  const auto [status, took_ns] =
+      deliver_to(table_, events, count, calls_, subscription_stats_, error);
+  handler_ns_.fetch_add(static_cast<std::uint64_t>(took_ns), std::memory_order_relaxed);
   slice_ = nullptr;
   slice_count_ = 0;
   // Its thread was given up while the call hung: what it did does not count, its position is
@@ -343,7 +352,7 @@ void Instance::publish(const ephor_draft* drafts, std::uint32_t count) {
     throw HostError(EPHOR_STATE, "publish: only while handling a slice of events");
   }
   for (std::uint32_t i = 0; i < count; ++i) {
-    const ephor_draft& draft = drafts[i];
+    const ephor_draft& draft = draft_at(drafts, i);
     const ephor_event* end = slice_ + slice_count_;
     const ephor_event* cause = std::lower_bound(
         slice_, end, draft.cause_sequence,
@@ -420,13 +429,13 @@ std::optional<Checkpoint> Instance::checkpoint() {
       sizeof(ephor_rows), 0, &made,
       [](void* context, ephor_view table, const ephor_cell* cells, std::uint32_t count,
          ephor_error* error) {
-        return guarded(error, [&] {
+        return row_kept(error, [&] {
           static_cast<Checkpoint*>(context)->upsert(to_text(table), {cells, count});
         });
       },
       [](void* context, ephor_view table, const ephor_cell* key, std::uint32_t count,
          ephor_error* error) {
-        return guarded(error, [&] {
+        return row_kept(error, [&] {
           static_cast<Checkpoint*>(context)->erase(to_text(table), {key, count});
         });
       }};
@@ -442,10 +451,9 @@ std::optional<Checkpoint> Instance::checkpoint() {
   if (status != EPHOR_OK) {
     note_failure("save", status, error);
     const bool is_lost = life_->is_lost();
-    const auto verdict = judge(is_lost ? Loss::process_ended : Loss::call_failed);
-    if (is_lost || verdict.action != FaultLedger::Action::go_on) {
-      leave(verdict, is_lost ? life_->loss() : described("save", status, error));
-    }
+    // It may have forgotten what it did not write: the next object begins with what was saved.
+    leave(judge(is_lost ? Loss::process_ended : Loss::call_failed),
+          is_lost ? life_->loss() : described("save", status, error));
     return std::nullopt;
   }
   is_checkpoint_on_its_way_ = true;

@@ -86,9 +86,7 @@ void Instance::answer(const QueryEntry& query, ephor_view request, std::int64_t 
       },
       [](void* to, ephor_status status, const ephor_error* error) {
         const std::unique_ptr<Context> owned(static_cast<Context*>(to));
-        guarded(nullptr, [&] {
-          owned->pending->finished.set_value({status, error != nullptr ? error->message : ""});
-        });
+        guarded(nullptr, [&] { owned->pending->finished.set_value({status, message_in(error)}); });
       },
       deadline_ns};
   ephor_error error = fresh_error();

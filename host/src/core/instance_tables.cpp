@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/abi_check.hpp"
 #include "core/event_log.hpp"
 #include "core/health_board.hpp"
 #include "core/instance.hpp"
@@ -37,6 +38,7 @@ ephor_status contained(ephor_error* error, Body&& body) noexcept {
 }
 
 void put(const ephor_writer* out, std::string_view text) {
+  check_whole("the caller's writer", *out);
   if (const ephor_status status = out->write(out->context, to_view(text)); status != EPHOR_OK) {
     throw HostError(status, "the caller's writer failed");
   }
@@ -115,6 +117,7 @@ struct InstanceTables::Calls {
                            ephor_writer* answer, std::uint64_t* as_of_sequence,
                            ephor_error* error) {
     return contained(error, [&] {
+      check_whole("the caller's writer", *answer);
       call_query(self(context).services_.registry,
                  {to_text(name), to_text(request), timeout_ns, after_sequence}, answer,
                  as_of_sequence);
@@ -135,6 +138,7 @@ struct InstanceTables::Calls {
   static ephor_status add_route(void* context, const ephor_http_route* route, ephor_error* error) {
     return contained(error, [&] {
       must_register(context);
+      check_whole("add_route", *route);
       const auto text = [](ephor_view view) { return std::string(to_text(view)); };
       self(context).services_.registry.add_route(
           {text(route->method), text(route->path), text(route->query), text(route->scope),
@@ -195,6 +199,7 @@ struct InstanceTables::Calls {
                              ephor_ingest_result* result, ephor_error* error) {
     const std::unique_ptr<ephor_buffer> owned(buffer);
     return contained(error, [&] {
+      if (result != nullptr) check_whole("ingest", *result);
       if (owned == nullptr || size > owned->bytes.capacity()) {
         throw HostError(EPHOR_INVALID, "ingest: found a size beyond the buffer");
       }
@@ -218,6 +223,7 @@ struct InstanceTables::Calls {
       const std::uint32_t rejected = arrival.rejected_count;
       const IngestCounts counts = services.log.ingest(std::move(arrival.batches));
       if (result == nullptr) return;
+      result->struct_size = sizeof *result;
       result->accepted = static_cast<std::uint32_t>(counts.accepted);
       result->duplicate = static_cast<std::uint32_t>(counts.duplicate);
       result->rejected = rejected;

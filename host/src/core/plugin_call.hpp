@@ -6,6 +6,7 @@
 
 #include <ephor/plugin.hpp>
 
+#include <cstring>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -28,11 +29,29 @@ inline ephor_error fresh_error() {
   return error;
 }
 
+// Whoever filled it may have forgotten to end its texts.
+inline void end_texts(ephor_error& error) {
+  error.message[sizeof error.message - 1] = '\0';
+  error.json_pointer[sizeof error.json_pointer - 1] = '\0';
+}
+
+// The texts of a plugin's own error, which may be short, missing or without an end.
+inline std::string message_in(const ephor_error* error) {
+  if (error == nullptr || !EPHOR_HAS(error, ephor_error, message)) return {};
+  return {error->message, ::strnlen(error->message, sizeof error->message)};
+}
+inline std::string json_pointer_in(const ephor_error* error) {
+  if (error == nullptr || !EPHOR_HAS(error, ephor_error, json_pointer)) return {};
+  return {error->json_pointer, ::strnlen(error->json_pointer, sizeof error->json_pointer)};
+}
+
 // A plugin written straight onto the C ABI may throw in spite of it.
 template <typename Call>
 ephor_status contained_call(ephor_error& error, Call&& call) noexcept {
   try {
-    return call();
+    const ephor_status status = call();
+    end_texts(error);
+    return status;
   } catch (const std::exception& thrown) {
     return store_error(&error, EPHOR_INTERNAL, std::string_view(thrown.what()));
   } catch (...) {

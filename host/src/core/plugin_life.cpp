@@ -3,6 +3,7 @@
 
 #include <ephor/plugin.hpp>
 
+#include "core/abi_check.hpp"
 #include "core/instance_settings.hpp"
 #include "core/plugin_call.hpp"
 #include "event/error.hpp"
@@ -40,6 +41,12 @@ std::unique_ptr<PluginLife> make_local_life(const InstanceSettings& settings,
   });
   if (status != EPHOR_OK) {
     throw HostError(status, described("plugin " + settings.name + ": create", status, error));
+  }
+  try {
+    check_table("plugin " + settings.name, table, sizeof table);
+  } catch (const HostError&) {
+    const LocalLife unusable(table);  // destroys what was made, if the table came as far as that
+    throw;
   }
   return std::make_unique<LocalLife>(table);
 }

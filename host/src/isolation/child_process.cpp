@@ -92,12 +92,15 @@ fs::path runner_file() {
     file = named;
   } else {
     std::error_code ignored;
-    file = fs::read_symlink("/proc/self/exe", ignored).parent_path() / "ephor-runner";
+    const fs::path folder = fs::read_symlink("/proc/self/exe", ignored).parent_path();
+    file = folder / "ephor-runner";  // as built; installed, it lies where nobody types it
+    if (!fs::exists(file, ignored)) file = folder.parent_path() / "lib/ephor/ephor-runner";
   }
   if (::access(file.c_str(), X_OK) != 0) {
-    throw HostError(EPHOR_NOT_FOUND, file.string() + ": " + std::strerror(errno) +
-                                         ", expected the program that runs isolated plugins "
-                                         "(beside ephor, or named by EPHOR_RUNNER)");
+    throw HostError(EPHOR_NOT_FOUND,
+                    file.string() + ": " + std::strerror(errno) +
+                        ", expected the program that runs isolated plugins "
+                        "(beside ephor, in ../lib/ephor, or named by EPHOR_RUNNER)");
   }
   return file;
 }

@@ -15,7 +15,8 @@
 
 namespace ephor::host::isolation {
 
-// ephor-runner: EPHOR_RUNNER, or beside this program. Throws HostError naming the file.
+// ephor-runner: EPHOR_RUNNER, or beside this program, or in ../lib/ephor. Throws HostError naming
+// the file.
 std::filesystem::path runner_file();
 
 // Starts it with the descriptors of `kept` as 3, 4, ... and standard error; everything else is

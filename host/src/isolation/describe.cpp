@@ -8,6 +8,7 @@
 #include <cstring>
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -160,7 +161,8 @@ LoadedPlugin describe_plugin(const fs::path& file) {
   if (!versions.empty() && versions.back().size == status.st_size &&
       versions.back().changed.tv_sec == status.st_mtim.tv_sec &&
       versions.back().changed.tv_nsec == status.st_mtim.tv_nsec) {
-    return {file, &versions.back().description.entry, &versions.back().description.info};
+    const Description& known_one = versions.back().description;
+    return {file, &known_one.entry, &known_one.info, {}, {}, true};
   }
   const Json told = asked(file);
   if (told.is_object() && told.contains("error")) {
@@ -177,7 +179,14 @@ LoadedPlugin describe_plugin(const fs::path& file) {
     throw HostError(EPHOR_INVALID,
                     file.string() + ": its description cannot be read: " + failure.what());
   }
-  return {file, &made.description.entry, &made.description.info};
+  return {file, &made.description.entry, &made.description.info, {}, {}, true};
+}
+
+LoadedPlugin plugin_told(const fs::path& file, const Json& told) {
+  auto made = std::make_unique<Description>();
+  fill(*made, told);
+  const Description& kept = *made.release();
+  return {file, &kept.entry, &kept.info, {}, {}, true};
 }
 
 }  // namespace ephor::host::isolation

@@ -3,6 +3,8 @@
 
 #include <filesystem>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "core/plugin_loader.hpp"
 
 namespace ephor::host::isolation {
@@ -13,5 +15,9 @@ namespace ephor::host::isolation {
 // most 10 s. Throws HostError with the reasons of PluginLoader::load_file, or how the process
 // ended. [any]
 LoadedPlugin describe_plugin(const std::filesystem::path& file);
+
+// The same of what is known already, from the file's note: the members of `told` are those that
+// ephor-runner prints. Kept until this process ends. Throws nlohmann::json::exception. [any]
+LoadedPlugin plugin_told(const std::filesystem::path& file, const nlohmann::json& told);
 
 }  // namespace ephor::host::isolation

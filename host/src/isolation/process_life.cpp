@@ -206,7 +206,7 @@ class ProcessLife final : public PluginLife, private Channel::Listener {
     std::string body;
     StateWriter(body)
         .u32(kProtocolVersion)
-        .text(settings.plugin.file.string())
+        .text(settings.plugin.image().string())
         .text(settings.name)
         .text(settings.config_json)
         .raw(calls_.offered());

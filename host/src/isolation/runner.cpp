@@ -14,6 +14,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/abi_check.hpp"
 #include "core/plugin_loader.hpp"
 #include "event/error.hpp"
 #include "isolation/channel.hpp"
@@ -191,9 +192,11 @@ class Runner final : public Channel::Listener {
       return info->create(&tables_.host(), to_view(instance_), to_view(config_), &plugin_, error);
     });
     if (reply.status != EPHOR_OK) return reply;
-    if (plugin_.get_extension != nullptr) {
-      checkpoint_ = static_cast<const ephor_checkpoint*>(
-          plugin_.get_extension(plugin_.self, to_view("ephor.storage/1")));
+    try {
+      check_table("plugin " + instance_, plugin_, sizeof plugin_);
+      checkpoint_ = checkpoint_of("plugin " + instance_, plugin_);
+    } catch (const HostError& failure) {
+      return {failure.status(), failure.what(), {}, {}};
     }
     StateWriter(reply.body)
         .boolean(checkpoint_ != nullptr)
@@ -210,10 +213,17 @@ class Runner final : public Channel::Listener {
 
     ephor_status add(bool is_erased, ephor_view table, const ephor_cell* cells, std::uint32_t count,
                      ephor_error* error) {
-      return guarded(error, [&]() -> ephor_status {
+      const std::size_t begun_at = part.size();
+      const ephor_status kept = guarded(error, [&] {
         StateWriter out(part);
         out.boolean(is_erased).text(to_text(table));
         put_cells(out, cells, count);
+      });
+      if (kept != EPHOR_OK) {
+        part.resize(begun_at);  // nothing of a row that cannot be sent
+        return kept;
+      }
+      return guarded(error, [&]() -> ephor_status {
         if (part.size() >= kPartBytes) flush();
         return status == EPHOR_OK ? EPHOR_OK : store_error(error, status, "a row was refused");
       });

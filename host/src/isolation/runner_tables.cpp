@@ -43,10 +43,7 @@ ephor_status write_reply(void* context, ephor_view bytes) {
 void finish_reply(void* context, ephor_status status, const ephor_error* error) {
   auto& held = *static_cast<HeldReply*>(context);
   guarded(nullptr, [&] {
-    Reply result{status,
-                 error != nullptr ? error->message : "",
-                 error != nullptr ? error->json_pointer : "",
-                 {}};
+    Reply result{status, message_in(error), json_pointer_in(error), {}};
     {
       const std::scoped_lock lock(held.mutex);
       result.body = std::move(held.text);
@@ -60,6 +57,7 @@ void finish_reply(void* context, ephor_status status, const ephor_error* error) 
 
 ephor_status written(const Reply& reply, ephor_writer* out, ephor_error* error) {
   if (reply.status != EPHOR_OK) return given(reply, error);
+  must_be_whole("the caller's writer", *out);
   return out->write(out->context, to_view(reply.body));
 }
 
@@ -101,10 +99,10 @@ struct RunnerTables::Calls {
   static ephor_status subscribe(void* context, const ephor_subscription* subscription,
                                 ephor_error* error) {
     return guarded(error, [&] {
+      must_be_whole("subscribe", *subscription);
       std::string body;
       StateWriter out(body);
-      const bool has_key = EPHOR_HAS(subscription, ephor_subscription, key);
-      out.u32(subscription->policy).text(has_key ? to_text(subscription->key) : "");
+      out.u32(subscription->policy).text(to_text(subscription->key));
       out.varint(subscription->pattern_count);
       for (std::uint32_t i = 0; i < subscription->pattern_count; ++i) {
         out.text(to_text(subscription->patterns[i]));
@@ -128,10 +126,11 @@ struct RunnerTables::Calls {
   }
   static ephor_status render_json(void* context, const ephor_event* event, ephor_writer* out,
                                   ephor_error* error) {
-    if (event->encoding == EPHOR_ENCODING_JSON) {
-      return out->write(out->context, {event->record, event->record_length});
-    }
     return guarded(error, [&] {
+      must_be_whole("the caller's writer", *out);
+      if (event->encoding == EPHOR_ENCODING_JSON) {
+        return out->write(out->context, {event->record, event->record_length});
+      }
       std::string body;
       StateWriter to(body);
       put_event(to, *event);
@@ -176,6 +175,7 @@ struct RunnerTables::Calls {
                                  ephor_writer* answer, std::uint64_t* as_of_sequence,
                                  ephor_error* error) {
     return guarded(error, [&] {
+      must_be_whole("the caller's writer", *answer);
       std::string body;
       StateWriter(body)
           .text(to_text(name))
@@ -197,6 +197,7 @@ struct RunnerTables::Calls {
   // ---- ephor.http/1
   static ephor_status add_route(void* context, const ephor_http_route* route, ephor_error* error) {
     return guarded(error, [&] {
+      must_be_whole("add_route", *route);
       std::string body;
       StateWriter out(body);
       for (const ephor_view field :
@@ -283,6 +284,7 @@ struct RunnerTables::Calls {
                              ephor_ingest_result* result, ephor_error* error) {
     const std::unique_ptr<ephor_buffer> owned(buffer);
     return guarded(error, [&] {
+      if (result != nullptr) must_be_whole("ingest", *result);
       if (owned == nullptr || size > owned->bytes.capacity()) {
         throw Error(EPHOR_INVALID, "ingest: found a size beyond the buffer");
       }
@@ -507,7 +509,8 @@ void RunnerTables::publish(const ephor_draft* drafts, std::uint32_t count) {
     throw Error(EPHOR_STATE, "publish: only while handling a slice of events");
   }
   for (std::uint32_t i = 0; i < count; ++i) {
-    const std::uint64_t cause = drafts[i].cause_sequence;
+    const ephor_draft& draft = draft_at(drafts, i);
+    const std::uint64_t cause = draft.cause_sequence;
     const auto at = std::lower_bound(
         slice_.begin(), slice_.end(), cause,
         [](const ephor_event& event, std::uint64_t sequence) { return event.sequence < sequence; });
@@ -515,10 +518,10 @@ void RunnerTables::publish(const ephor_draft* drafts, std::uint32_t count) {
       throw Error(EPHOR_INVALID, "publish: found cause " + std::to_string(cause) +
                                      ", expected an event of the slice in hand");
     }
-    (void)topic_id(to_text(drafts[i].topic));  // the host refuses what is no topic
+    (void)topic_id(to_text(draft.topic));  // the host refuses what is no topic
     std::string encoded_draft;
     StateWriter out(encoded_draft);
-    put_draft(out, drafts[i]);
+    put_draft(out, draft);
     if (draft_bytes_ + encoded_draft.size() > kDraftBytesMax) {
       // No more room behind the slice: what there is goes ahead, in its order.
       const Reply reply =

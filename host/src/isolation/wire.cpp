@@ -66,6 +66,10 @@ void put_cells(StateWriter& out, const ephor_cell* cells, std::uint32_t count) {
   out.varint(count);
   for (std::uint32_t i = 0; i < count; ++i) {
     const ephor_cell& cell = cells[i];
+    if (cell.kind > EPHOR_CELL_BLOB) {
+      throw Error(EPHOR_INVALID, "cell " + std::to_string(i) + ": found kind " +
+                                     std::to_string(cell.kind) + ", expected 0 to 5");
+    }
     out.varint(cell.kind);
     if (cell.kind == EPHOR_CELL_NULL) continue;
     if (cell.kind == EPHOR_CELL_INTEGER) {

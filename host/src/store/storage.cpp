@@ -435,6 +435,11 @@ struct Storage::Impl {
                                          " parameters, expected " +
                                          std::to_string(text.parameter_count));
     }
+    for (const ephor_cell& cell : parameters) {
+      if (cell.kind <= EPHOR_CELL_BLOB) continue;
+      throw HostError(EPHOR_INVALID, "storage: select: found a parameter of kind " +
+                                         std::to_string(cell.kind) + ", expected 0 to 5");
+    }
     guarded("select", [&] {
       const Lease lease(*this);
       backend->select(*lease.session, text.sql, parameters, visitor, true);

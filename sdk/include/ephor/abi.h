@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Ephor plugin ABI, major 1 (draft until the release that freezes it).
+ * Ephor plugin ABI 1.0. Generated from sdk/abi/ephor-1.0.toml by sdk/abi/generate.py.
  *
  * One plain C table between the host and a plugin; C11, nothing but fixed-width integers, doubles,
- * views and function pointers. C++ authors include <ephor/plugin.hpp> instead.
+ * views and function pointers. C++ authors include <ephor/plugin.hpp> instead. What is promised,
+ * and what "frozen" and "draft" mean: docs/versioning.md.
  *
  * Rules that never change
  *  1. A struct that crosses starts with `struct_size`. Whoever fills the other side's struct writes
- *     min(both sizes) bytes and sets struct_size to that minimum. Fields are only ever appended.
+ *     min(both sizes) bytes and sets struct_size to that minimum. Fields are only ever appended; a
+ *     struct shorter than the first release that had it is refused.
  *  2. Core tables are frozen; growth happens through extensions, "ephor.NAME/REVISION".
  *  3. Views are UTF-8 {data, size}, not NUL-terminated. A view that is passed in dies when the call
  *     returns unless its comment says otherwise; who keeps, copies.
  *  4. Nobody frees the other side's memory. Variable output goes through an ephor_writer.
- *  5. No exception, longjmp or C++ type crosses. Every failure is a status and the call's own
- * error.
+ *  5. No exception, longjmp or C++ type crosses. A failure is a status and the call's own error.
  *  6. Unknown values, flags and extension ids are tolerated.
  *
  * Threads. Each function names where it may be called or is called:
@@ -43,7 +44,7 @@ extern "C" {
 #define EPHOR_HAS(pointer, type, field) \
   ((pointer)->struct_size >= offsetof(type, field) + sizeof((pointer)->field))
 
-/* ---- basics --------------------------------------------------------------------------------- */
+/* ---- basics (frozen) ------------------------------------------------------------------------- */
 
 typedef struct ephor_view {
   const char* data;
@@ -78,10 +79,11 @@ typedef struct ephor_writer {
   uint32_t struct_size;
   uint32_t reserved;
   void* context;
+  /* [any] until the call it was passed to returns */
   ephor_status (*write)(void* context, ephor_view bytes);
 } ephor_writer;
 
-/* ---- the event ------------------------------------------------------------------------------ */
+/* ---- the event (frozen) ---------------------------------------------------------------------- */
 
 #define EPHOR_ENCODING_JSON 0 /* record: one CloudEvents 1.0 object; data: the member's value */
 #define EPHOR_ENCODING_OTLP 1 /* record and data: one opentelemetry.proto.trace.v1.Span */
@@ -120,7 +122,7 @@ typedef struct ephor_draft {
   uint8_t trace_id[16];      /* all zero: none */
 } ephor_draft;
 
-/* ---- what the host gives a plugin ----------------------------------------------------------- */
+/* ---- what the host gives a plugin (frozen) --------------------------------------------------- */
 
 /* Overflow policies of a subscription. */
 #define EPHOR_POLICY_REPLAY 0      /* lossless: a slow reader goes on from the journal */
@@ -161,15 +163,15 @@ typedef struct ephor_host {
 
   /* [any] The number of a topic, made if it is new. Stable for the life of the process only. */
   ephor_status (*topic_id)(void* context, ephor_view name, uint16_t* topic, ephor_error* error);
-  /* [any] Names behind the numbers; the views live as long as the host. Empty if unknown. */
+  /* [any] The name behind a number; the view lives as long as the host. Empty if unknown. */
   ephor_view (*topic_name)(void* context, uint16_t topic);
-  ephor_view (*source_name)(void* context, uint32_t source);
+  ephor_view (*source_name)(void* context, uint32_t source); /* [any] as topic_name */
   /* [any] Writes the event as one CloudEvents JSON object, whatever its encoding. */
   ephor_status (*render_json)(void* context, const ephor_event* event, ephor_writer* out,
                               ephor_error* error);
 } ephor_host;
 
-/* ---- what a plugin gives the host ----------------------------------------------------------- */
+/* ---- what a plugin gives the host (frozen) --------------------------------------------------- */
 
 typedef struct ephor_plugin {
   uint32_t struct_size;
@@ -177,8 +179,8 @@ typedef struct ephor_plugin {
   void* self;
   /* [control] Begin work. Everything registered before its return is live after it. */
   ephor_status (*start)(void* self, ephor_error* error);
-  /* [dispatch] 1 to 256 events in log order, already filtered. A failure ends this object: a new one
-   * loads the saved state and gets the events again, one by one (docs/plugin-authoring.md). */
+  /* [dispatch] 1 to 256 events in log order, already filtered. A failure ends this object: a new
+   * one loads the saved state and gets the events again, one by one (docs/plugin-authoring.md). */
   ephor_status (*on_events)(void* self, const ephor_event* events, uint32_t count,
                             ephor_error* error);
   /* [control] No further event will come; finish what is in flight before `deadline_ns` (monotonic
@@ -222,10 +224,10 @@ typedef struct ephor_entry {
   const ephor_plugin_info* const* infos;
 } ephor_entry;
 
-/* The one exported symbol of a plugin; its result lives as long as the library. */
+/* [control] The one exported symbol of a plugin; its result lives as long as the library. */
 typedef const ephor_entry* (*ephor_entry_function)(void);
 
-/* ---- ephor.query/1 -------------------------------------------------------------------------- */
+/* ---- ephor.query/1 (draft) ------------------------------------------------------------------- */
 
 /* One answer in the making. Without EPHOR_PENDING the host finishes it when the handler returns.
  * With EPHOR_PENDING the handler's side calls finish exactly once, from any thread. */
@@ -259,7 +261,7 @@ typedef struct ephor_query {
   ephor_status (*list)(void* context, ephor_writer* out, ephor_error* error);
 } ephor_query;
 
-/* ---- ephor.http/1 --------------------------------------------------------------------------- */
+/* ---- ephor.http/1 (draft) -------------------------------------------------------------------- */
 
 /* A REST route onto a query. Path parameters and query-string parameters arrive in the request as
  * strings; a JSON request body arrives whole under "body". */
@@ -276,6 +278,7 @@ typedef struct ephor_http_route {
   ephor_view content_type;    /* empty: application/json */
 } ephor_http_route;
 
+/* [any] Called before visit returns. */
 typedef void (*ephor_http_visitor)(void* user, ephor_view instance, const ephor_http_route* route);
 
 typedef struct ephor_http {
@@ -290,7 +293,7 @@ typedef struct ephor_http {
   uint64_t (*generation)(void* context);
 } ephor_http;
 
-/* ---- ephor.storage/1 ------------------------------------------------------------------------ */
+/* ---- ephor.storage/1 (draft) ----------------------------------------------------------------- */
 
 #define EPHOR_CELL_NULL 0
 #define EPHOR_CELL_INTEGER 1
@@ -307,8 +310,8 @@ typedef struct ephor_cell {
   ephor_view bytes; /* text, JSON, blob */
 } ephor_cell;
 
-/* [query] One row of an answer, cells in the order of the select list. Another status than OK ends
- * the visit. */
+/* [any] One row of an answer, cells in the order of the select list; called before select returns.
+ * Another status than OK ends the visit. */
 typedef ephor_status (*ephor_row_visitor)(void* user, const ephor_cell* cells, uint32_t count);
 
 typedef struct ephor_storage {
@@ -329,15 +332,16 @@ typedef struct ephor_storage {
                          ephor_error* error);
 } ephor_storage;
 
-/* Where a checkpoint's rows go. Rows are absolute upserts by the table's key, never increments. */
+/* Where a checkpoint's rows go, until save returns. Rows are absolute upserts by the table's key,
+ * never increments. */
 typedef struct ephor_rows {
   uint32_t struct_size;
   uint32_t reserved;
   void* context;
-  /* `cells`: one per declared column, in order. */
+  /* [dispatch] `cells`: one per declared column, in order. */
   ephor_status (*upsert)(void* context, ephor_view table, const ephor_cell* cells, uint32_t count,
                          ephor_error* error);
-  /* `key`: one cell per key column, in order. */
+  /* [dispatch] `key`: one cell per key column, in order. */
   ephor_status (*erase)(void* context, ephor_view table, const ephor_cell* key, uint32_t count,
                         ephor_error* error);
 } ephor_rows;
@@ -354,7 +358,7 @@ typedef struct ephor_checkpoint {
   ephor_status (*load)(void* self, uint32_t state_version, ephor_view state, ephor_error* error);
 } ephor_checkpoint;
 
-/* ---- ephor.journal/1 ------------------------------------------------------------------------ */
+/* ---- ephor.journal/1 (draft) ----------------------------------------------------------------- */
 
 #define EPHOR_FORMAT_AUTO 0   /* by the first bytes: object, array or lines */
 #define EPHOR_FORMAT_SINGLE 1 /* one JSON object */
@@ -369,6 +373,7 @@ typedef struct ephor_rejection {
   ephor_view reason;       /* what was found, what was expected */
 } ephor_rejection;
 
+/* [any] Called before ingest returns. */
 typedef void (*ephor_rejection_visitor)(void* user, const ephor_rejection* rejection);
 
 typedef struct ephor_ingest_result {
@@ -383,6 +388,7 @@ typedef struct ephor_ingest_result {
 
 typedef struct ephor_buffer ephor_buffer;
 
+/* [any] Called before find or read returns; the event dies with the visit. */
 typedef void (*ephor_event_visitor)(void* user, const ephor_event* event);
 
 typedef struct ephor_journal {
@@ -391,7 +397,7 @@ typedef struct ephor_journal {
   void* context;
   /* [any] Memory of the host to receive a body in without a copy; NULL above the body limit. */
   ephor_buffer* (*acquire)(void* context, uint64_t capacity, char** data);
-  void (*release)(void* context, ephor_buffer* buffer);
+  void (*release)(void* context, ephor_buffer* buffer); /* [any] instead of ingest */
   /* [any] Checks, deduplicates and appends what is in `buffer` (whose ownership passes to the host
    * in every case) and returns after the group commit: EPHOR_OK means the accepted are durable.
    * EPHOR_FULL or EPHOR_IO: nothing was kept, try again later. `default_source` names the source of
@@ -410,7 +416,7 @@ typedef struct ephor_journal {
   uint64_t (*last_sequence)(void* context);
 } ephor_journal;
 
-/* ---- ephor.command/1 ------------------------------------------------------------------------ */
+/* ---- ephor.command/1 (draft) ----------------------------------------------------------------- */
 
 /* [control] `arguments`: a JSON array of strings, the words after the command's name. Output goes
  * to the user's terminal. */
@@ -426,7 +432,7 @@ typedef struct ephor_command {
                           ephor_command_handler handler, void* user, ephor_error* error);
 } ephor_command;
 
-/* ---- ephor.metrics/1 ------------------------------------------------------------------------ */
+/* ---- ephor.metrics/1 (draft) ----------------------------------------------------------------- */
 
 #define EPHOR_METRIC_COUNTER 0
 #define EPHOR_METRIC_GAUGE 1
@@ -445,7 +451,7 @@ typedef struct ephor_metrics {
   ephor_status (*render)(void* context, ephor_writer* out, ephor_error* error);
 } ephor_metrics;
 
-/* ---- ephor.log/1 ---------------------------------------------------------------------------- */
+/* ---- ephor.log/1 (draft) --------------------------------------------------------------------- */
 
 #define EPHOR_LOG_TRACE 0
 #define EPHOR_LOG_DEBUG 1
@@ -460,7 +466,7 @@ typedef struct ephor_log {
   void (*log)(void* context, int32_t level, ephor_view message); /* [any] */
 } ephor_log;
 
-/* ---- ephor.health/1 ------------------------------------------------------------------------- */
+/* ---- ephor.health/1 (draft) ------------------------------------------------------------------ */
 
 #define EPHOR_HEALTH_OK 0
 #define EPHOR_HEALTH_DEGRADED 1
@@ -476,8 +482,9 @@ typedef struct ephor_health {
   ephor_status (*snapshot)(void* context, ephor_writer* out, ephor_error* error);
 } ephor_health;
 
-/* ---- ephor.task/1 --------------------------------------------------------------------------- */
+/* ---- ephor.task/1 (draft) -------------------------------------------------------------------- */
 
+/* [any] On a thread of the pool, beside everything else. */
 typedef void (*ephor_task_function)(void* user);
 
 typedef struct ephor_task {

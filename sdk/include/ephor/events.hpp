@@ -11,6 +11,7 @@
 #include <simdjson.h>
 
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -130,10 +131,11 @@ class EventReader {
     const std::size_t last = whole.find_last_of('}');
     if (last != std::string_view::npos && last > event.data_offset) {
       simdjson::dom::element value;
-      if (parser_.parse(whole.data() + event.data_offset, last - event.data_offset, false)
-              .get(value) == simdjson::SUCCESS) {
-        return value;
-      }
+      const auto error =
+          parser_.parse(whole.data() + event.data_offset, last - event.data_offset, false)
+              .get(value);
+      if (error == simdjson::SUCCESS) return value;
+      if (error == simdjson::MEMALLOC) out_of_memory();
     }
     simdjson::dom::element value;
     if (const auto error = record(event)["data"].get(value)) {
@@ -147,6 +149,7 @@ class EventReader {
   simdjson::dom::element record(const Event& event) {
     simdjson::dom::element value;
     if (const auto error = parser_.parse(event.record, event.record_length, false).get(value)) {
+      if (error == simdjson::MEMALLOC) out_of_memory();
       throw Error(EPHOR_INVALID, "event " + std::to_string(event.sequence) + ": " +
                                      simdjson::error_message(error));
     }
@@ -388,6 +391,12 @@ class EventReader {
         out.confidence = number(member);
     }
     return out;
+  }
+
+  // A parser that did not get its memory must not parse again.
+  [[noreturn]] void out_of_memory() {
+    parser_ = simdjson::dom::parser();
+    throw std::bad_alloc();
   }
 
   simdjson::dom::parser parser_;

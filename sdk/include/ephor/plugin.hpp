@@ -6,10 +6,12 @@
 #pragma once
 
 #include <ephor/abi.h>
+#include <ephor/note.hpp>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <ephor/abi_sizes.hpp>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -43,16 +45,84 @@ class Error : public std::runtime_error {
   std::string json_pointer_;
 };
 
-// Writes into the other side's fixed buffer; never allocates. Returns `code`.
+// Refuses (EPHOR_UNSUPPORTED) a struct of the other side that is shorter than in its first release:
+// what lies beyond its end is not the struct's.
+template <typename Struct>
+void must_be_whole(std::string_view where, const Struct& one) {
+  if (is_whole(one)) return;
+  throw Error(EPHOR_UNSUPPORTED, std::string(where) + ": found " + FirstRelease<Struct>::kName +
+                                     " of " + std::to_string(one.struct_size) +
+                                     " bytes, expected at least " +
+                                     std::to_string(least_size<Struct>));
+}
+
+// Number `index` of an array of drafts, whose type may be longer on the side that made them.
+inline const ephor_draft& draft_at(const ephor_draft* drafts, std::uint32_t index) {
+  must_be_whole("publish", *drafts);
+  if (drafts->struct_size % alignof(ephor_draft) != 0) {
+    throw Error(EPHOR_INVALID, "publish: found drafts of " + std::to_string(drafts->struct_size) +
+                                   " bytes, expected a multiple of 8");
+  }
+  const auto* first = reinterpret_cast<const char*>(drafts);
+  return *reinterpret_cast<const ephor_draft*>(first + std::size_t{index} * drafts->struct_size);
+}
+
+namespace detail {
+
+// How many bytes the UTF-8 character at the start of `text` takes; 0 if there is none.
+inline std::size_t character_size(std::string_view text) noexcept {
+  const auto at = [&](std::size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
+  };
+  const auto follows = [&](std::size_t i, unsigned least = 0x80, unsigned most = 0xBF) {
+    return at(i) >= least && at(i) <= most;
+  };
+  const unsigned lead = at(0);
+  if (lead < 0x80) return text.empty() ? 0 : 1;
+  if (lead >= 0xC2 && lead <= 0xDF) return follows(1) ? 2 : 0;
+  if (lead >= 0xE0 && lead <= 0xEF) {  // no longer forms, no surrogates
+    return follows(1, lead == 0xE0 ? 0xA0 : 0x80, lead == 0xED ? 0x9F : 0xBF) && follows(2) ? 3 : 0;
+  }
+  if (lead >= 0xF0 && lead <= 0xF4) {
+    return follows(1, lead == 0xF0 ? 0x90 : 0x80, lead == 0xF4 ? 0x8F : 0xBF) && follows(2) &&
+                   follows(3)
+               ? 4
+               : 0;
+  }
+  return 0;
+}
+
+// Copies what fits, cut between two characters, with '?' for each byte that is no UTF-8: what a
+// parser found wrong often stands in its message.
+inline void put_text(char* to, std::size_t capacity, std::string_view text) noexcept {
+  std::size_t size = 0;
+  while (!text.empty()) {
+    const std::size_t taken = character_size(text);
+    if (size + std::max<std::size_t>(taken, 1) >= capacity) break;
+    if (taken == 0) {
+      to[size++] = '?';
+    } else {
+      size += text.copy(to + size, taken);
+    }
+    text.remove_prefix(std::max<std::size_t>(taken, 1));
+  }
+  to[size] = '\0';
+}
+
+}  // namespace detail
+
+// Writes into the other side's fixed buffer, as UTF-8 and as far as it goes; never allocates.
+// Returns `code`.
 inline ephor_status store_error(ephor_error* out, ephor_status code, std::string_view message,
                                 std::string_view json_pointer = {}) noexcept {
-  if (out == nullptr) return code;
-  const auto put = [](char* to, std::size_t capacity, std::string_view text) {
-    to[text.copy(to, capacity - 1)] = '\0';
-  };
+  if (out == nullptr || !EPHOR_HAS(out, ephor_error, code)) return code;
   out->code = code;
-  put(out->message, sizeof out->message, message);
-  put(out->json_pointer, sizeof out->json_pointer, json_pointer);
+  if (EPHOR_HAS(out, ephor_error, message)) {
+    detail::put_text(out->message, sizeof out->message, message);
+  }
+  if (EPHOR_HAS(out, ephor_error, json_pointer)) {
+    detail::put_text(out->json_pointer, sizeof out->json_pointer, json_pointer);
+  }
   return code;
 }
 
@@ -190,10 +260,15 @@ class Host {
   const std::string& instance() const { return instance_; }
   const ephor_host* table() const { return table_; }
 
-  // nullptr if this host lacks the extension. [any]
+  // nullptr if this host lacks the extension, or has it shorter than it was first released. [any]
   template <typename Table>
   const Table* extension(std::string_view id) const {
-    return static_cast<const Table*>(table_->get_extension(table_->context, to_view(id)));
+    const auto* found =
+        static_cast<const Table*>(table_->get_extension(table_->context, to_view(id)));
+    if constexpr (requires { FirstRelease<Table>::kSize; }) {
+      if (found != nullptr && !is_whole(*found)) return nullptr;
+    }
+    return found;
   }
   // Throws EPHOR_UNSUPPORTED if this host lacks it. [any]
   template <typename Table>
@@ -205,6 +280,11 @@ class Host {
   // [control] Until start returns; once. `key` belongs to EPHOR_POLICY_LATEST, see
   // ephor_subscription.
   void subscribe(std::initializer_list<std::string_view> patterns,
+                 std::uint32_t policy = EPHOR_POLICY_REPLAY, std::string_view key = {}) const {
+    subscribe(std::span<const std::string_view>(patterns.begin(), patterns.size()), policy, key);
+  }
+  // The same with patterns that only the configuration knows.
+  void subscribe(std::span<const std::string_view> patterns,
                  std::uint32_t policy = EPHOR_POLICY_REPLAY, std::string_view key = {}) const {
     std::vector<ephor_view> views;
     for (const std::string_view pattern : patterns) views.push_back(to_view(pattern));
@@ -342,6 +422,58 @@ class Host {
     });
   }
 
+  // [any] Brings records in from outside: CloudEvents or bare records, one, an array or lines
+  // (EPHOR_FORMAT_*). Returns when what was accepted is durable. `default_source` names the source
+  // of records that carry none; `on_rejected` gets each refused record, its views die with the
+  // call. Throws Error: EPHOR_FULL or EPHOR_IO, nothing was kept, try again later; EPHOR_INVALID,
+  // the body is above the host's limit. Copies `body` once and waits for the disk: not for
+  // [dispatch].
+  ephor_ingest_result ingest(std::string_view body, std::string_view default_source,
+                             const std::function<void(const ephor_rejection&)>& on_rejected = {},
+                             std::uint32_t format = EPHOR_FORMAT_AUTO) const {
+    const auto& journal = required<ephor_journal>("ephor.journal/1");
+    char* memory = nullptr;
+    ephor_buffer* const buffer = journal.acquire(journal.context, body.size(), &memory);
+    if (buffer == nullptr) {
+      throw Error(EPHOR_INVALID, "ingest: found a body of " + std::to_string(body.size()) +
+                                     " bytes, expected one below the host's limit");
+    }
+    body.copy(memory, body.size());
+    ephor_ingest_result result{};
+    result.struct_size = sizeof result;
+    check([&](ephor_error* error) {
+      return journal.ingest(
+          journal.context, buffer, body.size(), format, to_view(default_source),
+          [](void* user, const ephor_rejection* rejection) {
+            using Visit = std::function<void(const ephor_rejection&)>;
+            const auto& visit = *static_cast<const Visit*>(user);
+            guarded(nullptr, [&] {
+              if (visit) visit(*rejection);
+            });
+          },
+          const_cast<void*>(static_cast<const void*>(&on_rejected)), &result, error);
+    });
+    return result;
+  }
+
+  // [any] Runs `task` once on a pool thread of the host; it has ended before stop returns. What it
+  // throws is lost. Throws Error(EPHOR_FULL) if the queue is full, EPHOR_STATE behind stop.
+  void run_task(std::function<void()> task) const {
+    const auto& pool = required<ephor_task>("ephor.task/1");
+    using Task = std::function<void()>;
+    auto kept = std::make_unique<Task>(std::move(task));
+    check([&](ephor_error* error) {
+      return pool.run(
+          pool.context,
+          [](void* user) {
+            const std::unique_ptr<Task> own(static_cast<Task*>(user));
+            guarded(nullptr, [&] { (*own)(); });
+          },
+          kept.get(), error);
+    });
+    static_cast<void>(kept.release());  // the pool's thread has it
+  }
+
   Series series(std::uint32_t kind, std::string_view name, std::string_view help,
                 std::string_view labels_json = "{}") const {  // [any]
     const auto* metrics = extension<ephor_metrics>("ephor.metrics/1");
@@ -370,6 +502,16 @@ class Host {
     const auto* health = extension<ephor_health>("ephor.health/1");
     if (health != nullptr) health->report(health->context, state, to_view(reason));
   }
+  // [any] JSON: {"mode": "live" | "replay" | "offline", "log_time", "data_dir", "instances", ...};
+  // "{}" where the host has no ephor.health/1. Who acts on the world does so when live only.
+  std::string health_snapshot() const {
+    const auto* health = extension<ephor_health>("ephor.health/1");
+    if (health == nullptr) return "{}";
+    std::string text;
+    ephor_writer out = string_writer(text);
+    check([&](ephor_error* error) { return health->snapshot(health->context, &out, error); });
+    return text;
+  }
 
  private:
   struct Handlers {
@@ -380,6 +522,7 @@ class Host {
   static ephor_status answer(void* user, ephor_view request, ephor_reply* reply,
                              ephor_error* error) {
     return guarded(error, [&] {
+      must_be_whole("query", *reply);
       const std::string text = (*static_cast<QueryHandler*>(user))(to_text(request));
       return reply->write(reply->context, to_view(text));
     });
@@ -439,6 +582,20 @@ constexpr std::uint32_t capabilities_of() {
   return 0;
 }
 template <typename Class>
+constexpr std::string_view license_of() {
+  if constexpr (requires { Class::kLicense; }) return Class::kLicense;
+  return "";
+}
+template <typename Class>
+constexpr NoteFacts note_facts(std::string_view id) {
+  return {id,
+          version_of<Class>(),
+          summary_of<Class>(),
+          schema_of<Class>(),
+          license_of<Class>(),
+          capabilities_of<Class>()};
+}
+template <typename Class>
 constexpr std::uint32_t state_version_of() {
   if constexpr (requires { Class::kStateVersion; }) return Class::kStateVersion;
   return 1;
@@ -468,6 +625,8 @@ struct Adapter {
   static ephor_status save(void* pointer, const ephor_rows* rows, ephor_writer* state,
                            ephor_error* error) {
     return guarded(error, [&] {
+      if (rows != nullptr) must_be_whole("save", *rows);
+      must_be_whole("save", *state);
       std::string blob;
       self(pointer).save(Rows(rows), blob);
       return state->write(state->context, to_view(blob));
@@ -489,6 +648,7 @@ struct Adapter {
   static ephor_status create(const ephor_host* host, ephor_view instance, ephor_view config,
                              ephor_plugin* out, ephor_error* error) {
     return guarded(error, [&] {
+      must_be_whole("create", *host);
       auto made = std::make_unique<Class>(Host(host, to_text(instance)), to_text(config));
       const ephor_plugin table{sizeof(ephor_plugin), 0,      made.release(), &start,
                                &on_events,           &drain, &stop,          &destroy,
@@ -510,9 +670,13 @@ struct Adapter {
 #define EPHOR_EXPORT __attribute__((visibility("default")))
 #endif
 
-// Optional static members of Class: kVersion, kSummary, kConfigSchema (std::string_view),
-// kCapabilities, kStateVersion (std::uint32_t), all constexpr.
+// The entry, and the note of <ephor/note.h>. Optional static members of Class: kVersion, kSummary,
+// kConfigSchema, kLicense (std::string_view), kCapabilities, kStateVersion (std::uint32_t), all
+// constexpr.
 #define EPHOR_PLUGIN(Class, plugin_id)                                                          \
+  EPHOR_NOTE_PLACE_ static constexpr auto ephor_plugin_note =                                   \
+      ephor::detail::make_note<ephor::detail::note_size(ephor::detail::note_facts<Class>(       \
+          plugin_id))>(ephor::detail::note_facts<Class>(plugin_id));                            \
   extern "C" EPHOR_EXPORT const ephor_entry* ephor_plugin_entry_v1(void);                       \
   extern "C" EPHOR_EXPORT const ephor_entry* ephor_plugin_entry_v1(void) {                      \
     static const ephor_plugin_info info{sizeof(ephor_plugin_info),                              \
