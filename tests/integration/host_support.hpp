@@ -35,16 +35,16 @@ inline const std::int64_t kLongEnough = ephor::testing::patience(std::chrono::se
 template <typename Class>
 host::LoadedPlugin plugin_of() {
   static const ephor_plugin_info info{sizeof(ephor_plugin_info),
-                                      detail::capabilities_of<Class>(),
+                                      ::ephor::detail::capabilities_of<Class>(),
                                       to_view(Class::kId),
-                                      to_view(detail::version_of<Class>()),
+                                      to_view(::ephor::detail::version_of<Class>()),
                                       {},
-                                      to_view(detail::schema_of<Class>()),
+                                      to_view(::ephor::detail::schema_of<Class>()),
                                       nullptr,
                                       nullptr,
                                       0,
                                       0,
-                                      &detail::Adapter<Class>::create};
+                                      &::ephor::detail::Adapter<Class>::create};
   static const ephor_plugin_info* const infos[] = {&info};
   static const ephor_entry entry{
       EPHOR_ENTRY_MAGIC, sizeof(ephor_entry), EPHOR_ABI_MAJOR, EPHOR_ABI_MINOR, 0, 1, infos};

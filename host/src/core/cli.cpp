@@ -50,7 +50,7 @@ void catch_reload_signal() {
 
 bool take_reload_signal() { return has_reload_signal.exchange(false); }
 
-LoadedSettings load_settings(const Options& options) {
+LoadedSettings load_settings(const Options& options, PluginCode code) {
   LoadedSettings out;
   std::vector<std::string> overrides = options.overrides;
   if (options.data_dir) {
@@ -59,6 +59,12 @@ LoadedSettings load_settings(const Options& options) {
   out.config = Config::load(options.config, overrides, out.errors);
   const PluginLoader loader(plugin_directories(out.config.tree()));
   out.settings = read_settings(out.config, loader, out.errors);
+  if (code == PluginCode::leave || !out.errors.empty()) return out;
+  CopyRule rule;
+  // A command that only looks leaves nothing in the data.
+  if (options.command == "run" || options.command == "replay") rule.parent = out.settings.data_dir;
+  if (options.watch) rule.when = CopyWhen::always;
+  load_plugins(out.settings, out.config, loader, rule, out.errors);
   return out;
 }
 

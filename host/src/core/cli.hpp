@@ -33,7 +33,9 @@ struct LoadedSettings {
   Settings settings;
   std::vector<ConfigError> errors;
 };
-LoadedSettings load_settings(const Options& options);
+enum class PluginCode { run, leave };
+// With PluginCode::leave no plugin is loaded: enough to check a configuration.
+LoadedSettings load_settings(const Options& options, PluginCode code = PluginCode::run);
 
 // Prints the errors; kUsage.
 int report(const std::vector<ConfigError>& errors);

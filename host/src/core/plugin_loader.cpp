@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/plugin_loader.hpp"
 
+#include <ephor/note.hpp>
 #include <ephor/plugin.hpp>
 
 #include <algorithm>
@@ -9,6 +10,10 @@
 
 #include <boost/dll/shared_library.hpp>
 
+#include <nlohmann/json.hpp>
+
+#include "core/abi_check.hpp"
+#include "core/plugin_note.hpp"
 #include "event/error.hpp"
 
 namespace ephor::host {
@@ -29,6 +34,10 @@ void check_entry(const fs::path& file, const ephor_entry* entry) {
                                        "of ABI " +
                                        host);
   }
+  // Another major may have another entry; what tells it apart stands first in all of them.
+  if (!EPHOR_HAS(entry, ephor_entry, abi_minor_built) || entry->abi_major == EPHOR_ABI_MAJOR) {
+    check_whole(file.string(), *entry);
+  }
   if (entry->abi_major != EPHOR_ABI_MAJOR) {
     throw HostError(EPHOR_UNSUPPORTED, where + "found ABI " +
                                            version_text(entry->abi_major, entry->abi_minor_built) +
@@ -41,9 +50,12 @@ void check_entry(const fs::path& file, const ephor_entry* entry) {
                         version_text(entry->abi_major, entry->abi_minor_required) +
                         ", expected at most " + host);
   }
-  if (entry->info_count < 1 || entry->infos == nullptr || entry->infos[0] == nullptr ||
-      entry->infos[0]->create == nullptr) {
+  if (entry->info_count < 1 || entry->infos == nullptr || entry->infos[0] == nullptr) {
     throw HostError(EPHOR_INVALID, where + "found no plugin in it, expected at least one");
+  }
+  check_info(file.string(), *entry->infos[0]);
+  if (entry->infos[0]->create == nullptr) {
+    throw HostError(EPHOR_INVALID, where + "found a plugin without create, expected one with it");
   }
 }
 
@@ -55,6 +67,62 @@ void check_extensions(const fs::path& file, const ephor_plugin_info& info) {
       throw HostError(EPHOR_UNSUPPORTED, file.string() + ": it requires the extension " +
                                              std::string(wanted) + ", which this host lacks");
     }
+  }
+}
+
+[[noreturn]] void throw_lie(const std::string& where, const std::string& what,
+                            const std::string& noted, const std::string& said) {
+  throw HostError(EPHOR_INVALID, where + "found " + what + " " + noted + " in its note and " +
+                                     said + " in its entry, expected the same");
+}
+
+std::vector<std::string> texts_of(const ephor_view* views, std::uint32_t count) {
+  std::vector<std::string> out;
+  for (std::uint32_t i = 0; i < count; ++i) out.emplace_back(to_text(views[i]));
+  return out;
+}
+
+// The schema's text may be laid out in another way, so its hash is asked before its meaning.
+bool is_same_schema(const PluginNote& note, std::string_view schema) {
+  if (note.config_schema_hash)
+    return *note.config_schema_hash == fnv1a(schema.data(), schema.size());
+  if (!note.config_schema) return true;
+  const auto said = nlohmann::json::parse(schema, nullptr, false);
+  return said == nlohmann::json::parse(*note.config_schema, nullptr, false);
+}
+
+void check_note(const std::string& where, const PluginNote& note, const ephor_entry& entry,
+                const ephor_plugin_info& info) {
+  const auto same = [&](const char* what, const std::string& noted, const std::string& said) {
+    if (noted != said) throw_lie(where, what, noted, said);
+  };
+  same("the id", note.id, std::string(to_text(info.id)));
+  same("the version", note.version, std::string(to_text(info.version)));
+  same("ABI", version_text(note.abi_major, note.abi_minor),
+       version_text(entry.abi_major, entry.abi_minor_built));
+  same("required ABI minor", std::to_string(note.abi_minor_required),
+       std::to_string(entry.abi_minor_required));
+  same("capabilities", std::to_string(note.capabilities), std::to_string(info.capabilities));
+  if (note.required_extensions != texts_of(info.required_extensions, info.required_count)) {
+    throw HostError(EPHOR_INVALID, where +
+                                       "found some required extensions in its note and others in "
+                                       "its entry, expected the same");
+  }
+  if (!is_same_schema(note, to_text(info.config_schema))) {
+    throw HostError(EPHOR_INVALID, where +
+                                       "found one configuration schema in its note and another in "
+                                       "its entry, expected the same");
+  }
+}
+
+void check_notes(const std::string& where, const std::vector<PluginNote>& notes,
+                 const ephor_entry& entry) {
+  if (notes.empty()) return;  // an older binary, or one of another language
+  if (notes.size() != entry.info_count) {
+    throw_lie(where, "plugins:", std::to_string(notes.size()), std::to_string(entry.info_count));
+  }
+  for (std::size_t i = 0; i < notes.size(); ++i) {
+    if (entry.infos[i] != nullptr) check_note(where, notes[i], entry, *entry.infos[i]);
   }
 }
 
@@ -71,6 +139,7 @@ LoadedPlugin PluginLoader::load_file(const fs::path& file) {
   namespace dll = boost::dll;
   // Never destroyed, so that no library is ever unloaded.
   static auto& libraries = *new std::map<std::string, dll::shared_library>();
+  const LibraryFacts facts = read_library(file);
   dll::shared_library library;
   try {
     library.load(file.string(), dll::load_mode::rtld_now | dll::load_mode::rtld_local);
@@ -91,12 +160,22 @@ LoadedPlugin PluginLoader::load_file(const fs::path& file) {
   const ephor_entry* entry = function();
   check_entry(file, entry);
   check_extensions(file, *entry->infos[0]);
+  check_notes(file.string() + ": ", facts.notes, *entry);
   return {file, entry, entry->infos[0]};
 }
 
+void PluginLoader::check(const std::string& where, const ephor_entry& entry) {
+  check_entry(where, &entry);
+  check_extensions(where, *entry.infos[0]);
+}
+
+const LoadedPlugin* PluginLoader::linked(std::string_view id) const {
+  const auto found = linked_.find(id);
+  return found == linked_.end() ? nullptr : &found->second;
+}
+
 void PluginLoader::add(std::string id, const ephor_entry& entry) {
-  check_entry(id, &entry);
-  check_extensions(id, *entry.infos[0]);
+  check(id, entry);
   linked_[id] = {id, &entry, entry.infos[0]};
 }
 

@@ -17,6 +17,14 @@ struct LoadedPlugin {
   std::filesystem::path file;
   const ephor_entry* entry = nullptr;
   const ephor_plugin_info* info = nullptr;
+  // What is mapped, or for a process to map: a private copy of `file`, or empty for the file
+  // itself.
+  std::filesystem::path copy = {};
+  std::string hash = {};  // SHA-256 of what was loaded, where PluginGate did it
+  // Nothing of it runs in this process: `create` fails. PluginGate::load makes it usable.
+  bool is_described_only = false;
+
+  const std::filesystem::path& image() const { return copy.empty() ? file : copy; }
   friend bool operator==(const LoadedPlugin&, const LoadedPlugin&) = default;
 };
 
@@ -33,7 +41,13 @@ class PluginLoader {
   LoadedPlugin load(std::string_view id) const;
   // Where it is. Throws HostError EPHOR_NOT_FOUND naming the directories.
   std::filesystem::path find(std::string_view id) const;
+  // Maps it and runs its initialisers. If it has notes (plugin_note.hpp) they must say what its
+  // entry says.
   static LoadedPlugin load_file(const std::filesystem::path& file);
+  // Is it for this host? Throws as load_file does; `where` begins the text.
+  static void check(const std::string& where, const ephor_entry& entry);
+  // Linked into the program, or nullptr.
+  const LoadedPlugin* linked(std::string_view id) const;
 
   // Every *.so in the directories, the first of each name; sorted by name.
   std::vector<std::filesystem::path> files() const;

@@ -12,7 +12,6 @@
 #include "core/schema.hpp"
 #include "event/error.hpp"
 #include "ingest/json_text.hpp"
-#include "isolation/describe.hpp"
 
 namespace ephor::host {
 namespace {
@@ -32,6 +31,8 @@ constexpr const char* kHostSchema = R"json({
       "description": "Journal, storage, reports and the control socket; relative to the current directory."},
     "plugin_path": {"type": "array", "items": {"type": "string"}, "default": [],
       "description": "Directories to look for plugins in, before the built-in one."},
+    "allow_writable_plugins": {"type": "boolean", "default": false,
+      "description": "Load plugin files that others than root and the user who runs could change."},
     "log": {"type": "object", "additionalProperties": false, "default": {}, "properties": {
       "level": {"enum": ["trace", "debug", "info", "warning", "error"], "default": "info",
         "description": "The least level that is written to standard error."}}},
@@ -86,7 +87,9 @@ constexpr const char* kHostSchema = R"json({
     "monitoring": {"type": "object", "default": {},
       "description": "The user's plan, section by section; plugins take their keys from it."},
     "plugins": {"type": "object", "default": {},
-      "description": "Instances by name.",
+      "description": "Instances by name, and allow.",
+      "properties": {"allow": {"type": "array", "items": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$"},
+        "description": "SHA-256 of every plugin file that may be loaded; without it, any may."}},
       "additionalProperties": {"type": ["object", "null"], "additionalProperties": false, "properties": {
         "plugin": {"type": "string", "minLength": 1, "description": "Plugin id; default: the instance's name."},
         "enabled": {"type": "boolean", "default": true},
@@ -167,14 +170,17 @@ std::vector<Claim> claims_of(const Json& schema) {
 class SettingsReader {
  public:
   SettingsReader(Config& config, const PluginLoader& loader, std::vector<ConfigError>& errors)
-      : config_(config), loader_(loader), errors_(errors) {}
+      : config_(config), loader_(loader), gate_(loader, policy_of(config)), errors_(errors) {}
 
   Settings read() {
+    check_allow();
     check("", host_schema(), config_.tree());
     Settings out;
     if (errors_.empty()) fill(out);
     if (config_.tree().contains("plugins") && config_.tree()["plugins"].is_object()) {
-      for (auto& [name, entry] : config_.tree()["plugins"].items()) read_instance(name, entry, out);
+      for (auto& [name, entry] : config_.tree()["plugins"].items()) {
+        if (name != "allow") read_instance(name, entry, out);
+      }
     }
     check_monitoring();
     std::stable_sort(out.instances.begin(), out.instances.end(), [](const auto& a, const auto& b) {
@@ -194,6 +200,18 @@ class SettingsReader {
     apply_schema(schema, value, pointer, found);
     for (const SchemaError& error : found)
       errors_.push_back(config_.error_at(error.pointer, error.message));
+  }
+
+  void check_allow() {
+    Json& tree = config_.tree();
+    if (!tree.contains("plugins") || !tree["plugins"].is_object()) return;
+    const auto allow = tree["plugins"].find("allow");
+    if (allow == tree["plugins"].end() || allow->is_array()) return;
+    errors_.push_back(config_.error_at(
+        "/plugins/allow", std::string("found ") + allow->type_name() +
+                              ", expected a list of SHA-256 hashes of plugin files: no instance "
+                              "can be called allow"));
+    tree["plugins"].erase(allow);
   }
 
   void fill(Settings& out) {
@@ -261,9 +279,7 @@ class SettingsReader {
     read_isolation(entry, made);
     made.faults = faults_of(config_.tree().value("faults", Json()), entry.value("faults", Json()));
     try {
-      made.plugin = made.isolation == Isolation::process
-                        ? isolation::describe_plugin(loader_.find(id))
-                        : loader_.load(id);
+      made.plugin = gate_.describe(id);
       const Json schema = Json::parse(to_text(made.plugin.info->config_schema));
       Json& config = entry["config"];
       if (config.is_null()) config = Json::object();
@@ -360,7 +376,7 @@ class SettingsReader {
     if (found.empty()) return;
     for (const fs::path& file : loader_.files()) {
       try {
-        const LoadedPlugin plugin = PluginLoader::load_file(file);
+        const LoadedPlugin plugin = gate_.describe_file(file);
         const Json schema = Json::parse(to_text(plugin.info->config_schema));
         for (const Claim& claim : claims_of(schema)) add_claim(claim);
       } catch (const std::exception&) {
@@ -372,6 +388,7 @@ class SettingsReader {
 
   Config& config_;
   const PluginLoader& loader_;
+  const PluginGate gate_;
   Json claimed_{{"type", "object"}, {"additionalProperties", false}};
   std::vector<ConfigError>& errors_;
 };
@@ -398,6 +415,22 @@ Settings read_settings(Config& config, const PluginLoader& loader,
   return SettingsReader(config, loader, errors).read();
 }
 
+void load_plugins(Settings& settings, const Config& config, const PluginLoader& loader,
+                  const CopyRule& rule, std::vector<ConfigError>& errors) {
+  const PluginGate gate(loader, policy_of(config));
+  std::erase_if(settings.instances, [&](InstanceSettings& one) {
+    try {
+      one.plugin = gate.load(one.plugin, one.isolation, rule);
+      return false;
+    } catch (const HostError& failure) {
+      std::string pointer = "/plugins";
+      append_pointer_token(pointer, one.name);
+      errors.push_back(config.error_at(pointer, failure.what()));
+      return true;
+    }
+  });
+}
+
 Settings default_settings(const PluginLoader& loader) {
   std::vector<ConfigError> errors;
   Config config = Config::load({}, {}, errors);
@@ -405,6 +438,7 @@ Settings default_settings(const PluginLoader& loader) {
     config.tree()["plugins"][file.stem().string()] = Json::object();
   }
   Settings out = read_settings(config, loader, errors);
+  load_plugins(out, config, loader, {}, errors);
   for (const ConfigError& error : errors) log(EPHOR_LOG_WARNING, kHostName, error.text());
   return out;
 }

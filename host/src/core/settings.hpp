@@ -13,6 +13,7 @@
 #include "core/config.hpp"
 #include "core/event_log.hpp"
 #include "core/instance_settings.hpp"
+#include "core/plugin_gate.hpp"
 #include "core/plugin_loader.hpp"
 #include "core/retention.hpp"
 #include "ingest/ingest_config.hpp"
@@ -43,11 +44,16 @@ struct Settings {
 const nlohmann::json& host_schema();
 
 // Every fault in the configuration, the plugins and their sections is added to `errors`. Fills the
-// defaults into `config`. Instances of disabled entries are left out.
+// defaults into `config`. Instances of disabled entries are left out. No plugin's code runs in this
+// process: its instances are described only, until load_plugins.
 Settings read_settings(Config& config, const PluginLoader& loader,
                        std::vector<ConfigError>& errors);
 
-// One instance of each plugin file with default configuration, for commands without a file.
+// Loads what read_settings described. One that cannot be loaded is added to `errors` and left out.
+void load_plugins(Settings& settings, const Config& config, const PluginLoader& loader,
+                  const CopyRule& rule, std::vector<ConfigError>& errors);
+
+// One instance of each plugin file with default configuration, loaded, for commands without a file.
 Settings default_settings(const PluginLoader& loader);
 
 // Where plugins are looked for: `plugin_path`, EPHOR_PLUGIN_PATH, lib/ephor/plugins beside the

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Counts all events; the query "minimal_c.count" and its route tell how many. Plain C11. */
-#include <ephor/abi.h>
+#include <ephor/note.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#define ID "minimal_c"
+#define VERSION "0.1.0"
+#define SUMMARY "Counts events"
+#define SCHEMA "{\"type\":\"object\",\"additionalProperties\":false}"
 #define VIEW(text) \
   { text, sizeof(text) - 1 }
 
@@ -44,8 +48,8 @@ static const void* get_extension(void* self, ephor_view id) {
 static ephor_status attach(const ephor_host* host, counter* self, ephor_error* error) {
   const ephor_view everything = VIEW(">"), name = VIEW("minimal_c.count");
   const ephor_view summary = VIEW("How many events came by"), none = {NULL, 0};
-  const ephor_subscription subscription = {sizeof subscription, EPHOR_POLICY_REPLAY, &everything, 1,
-                                           0, none};
+  const ephor_subscription subscription = {
+      sizeof subscription, EPHOR_POLICY_REPLAY, &everything, 1, 0, none};
   const ephor_query* query = host->get_extension(host->context, (ephor_view)VIEW("ephor.query/1"));
   const ephor_http* http = host->get_extension(host->context, (ephor_view)VIEW("ephor.http/1"));
   ephor_status status = host->subscribe(host->context, &subscription, error);
@@ -79,20 +83,13 @@ static ephor_status create(const ephor_host* host, ephor_view instance, ephor_vi
   return status;
 }
 
-static const ephor_plugin_info info = {sizeof info,
-                                       0,
-                                       VIEW("minimal_c"),
-                                       VIEW("0.1.0"),
-                                       VIEW("Counts events"),
-                                       VIEW("{\"type\":\"object\",\"additionalProperties\":false}"),
-                                       NULL,
-                                       NULL,
-                                       0,
-                                       0,
-                                       create};
+static const ephor_plugin_info info = {
+    sizeof info, 0, VIEW(ID), VIEW(VERSION), VIEW(SUMMARY), VIEW(SCHEMA), NULL, NULL, 0, 0, create};
 static const ephor_plugin_info* const infos[] = {&info};
 static const ephor_entry entry = {
     EPHOR_ENTRY_MAGIC, sizeof entry, EPHOR_ABI_MAJOR, EPHOR_ABI_MINOR, 0, 1, infos};
+
+EPHOR_NOTE(ID, VERSION, SUMMARY, 0, SCHEMA); /* read by `ephor plugin list`, which runs no code */
 
 __attribute__((visibility("default"))) const ephor_entry* ephor_plugin_entry_v1(void) {
   return &entry;
