@@ -94,6 +94,8 @@ void Server::stop() {
   watchdog_.end_all();
   pool_.joinAll();  // before the server goes: its connections ask it
   server_.reset();
+  pool_.stopAll();  // joinAll leaves idle threads, and stop leaves none
+  watchdog_.stop();
   socket_.close();
 }
 

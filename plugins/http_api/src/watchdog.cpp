@@ -20,13 +20,15 @@ std::int64_t monotonic_ns() {
 
 Watchdog::Watchdog() : thread_([this] { run(); }) {}
 
-Watchdog::~Watchdog() {
+Watchdog::~Watchdog() { stop(); }
+
+void Watchdog::stop() {
   {
     std::lock_guard lock(mutex_);
     is_stopping_ = true;
   }
   wake_.notify_one();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void Watchdog::run() {

@@ -44,6 +44,8 @@ class Watchdog {
   // Ends the connections that wait for a request, or all of them.
   void end_idle();
   void end_all();
+  // Ends its thread, twice if need be; no connection may live any more. One caller at a time.
+  void stop();
 
  private:
   void run();

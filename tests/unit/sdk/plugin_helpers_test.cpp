@@ -216,3 +216,36 @@ TEST_CASE("json: what is not known is null", "[unit][sdk]") {
   CHECK(json_or_null("[1]") == Json::array({1}));
   CHECK(json_or_null("[1").is_discarded());
 }
+
+TEST_CASE("store_error: texts are UTF-8, whole and terminated", "[unit][sdk]") {
+  const auto stored = [](std::string_view message) {
+    ephor_error error{};
+    error.struct_size = sizeof error;
+    REQUIRE(store_error(&error, EPHOR_IO, message) == EPHOR_IO);
+    return std::string(error.message);
+  };
+  // What is UTF-8 stays as it is: the shortest and longest characters of each size.
+  const std::string good =
+      "\x7F\xC2\x80\xDF\xBF\xE0\xA0\x80\xED\x9F\xBF\xEF\xBF\xBF\xF0\x90\x80\x80\xF4\x8F\xBF\xBF";
+  REQUIRE(stored(good) == good);
+  // Longer forms, surrogates, beyond U+10FFFF, a lone byte, an end in the middle.
+  REQUIRE(stored("\xC0\xAF") == "??");
+  REQUIRE(stored("\xE0\x80\xAF") == "???");
+  REQUIRE(stored("\xED\xA0\x80") == "???");
+  REQUIRE(stored("\xF4\x90\x80\x80") == "????");
+  REQUIRE(stored("a\xFFz") == "a?z");
+  REQUIRE(stored("a\xE2\x82") == "a??");
+  // Cut between two characters: 760 bytes hold 253 of three and the NUL.
+  std::string many;
+  for (int i = 0; i < 300; ++i) many += "\xE2\x82\xAC";
+  REQUIRE(stored(many) == many.substr(0, 253 * 3));
+  std::mt19937 random(5);
+  for (int i = 0; i < 2000; ++i) {
+    std::string bytes(random() % 900, ' ');
+    for (char& byte : bytes)
+      byte = static_cast<char>(random() % 4 == 0 ? 0x80 + random() % 128 : 'a');
+    const std::string text = stored(bytes);
+    REQUIRE(simdjson::validate_utf8(text));
+    REQUIRE(text.size() <= 759);
+  }
+}
