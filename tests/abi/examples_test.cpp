@@ -37,7 +37,8 @@ std::string metric(int value) {
 }  // namespace
 
 TEST_CASE("examples: the entries describe the plugins", "[abi][examples]") {
-  for (const std::string name : {"minimal_c", "minimal_cpp"}) {
+  for (const std::string name :
+       {"minimal_c", "minimal_cpp", "drift_detector", "file_sink", "socket_source", "rest_route"}) {
     const ephor_entry& entry = entry_of(name);
     CHECK(entry.magic == EPHOR_ENTRY_MAGIC);
     CHECK(entry.struct_size == sizeof(ephor_entry));

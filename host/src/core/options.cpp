@@ -9,6 +9,7 @@
 
 #include <boost/program_options.hpp>
 
+#include "core/plugin_commands.hpp"
 #include "event/error.hpp"
 
 namespace ephor::host {
@@ -51,7 +52,7 @@ po::options_description described(Options& out) {
   add("interval", po::value<double>(&out.interval_s), "top: seconds between two looks (default 1)");
   add("once", po::bool_switch(&out.once), "top: look once");
   add("json", po::bool_switch(&out.json),
-      "top, diff, journal verify|stat, backup, restore: answer in JSON");
+      "top, diff, plugin list, journal verify|stat, backup, restore: answer in JSON");
   add("from", po::value<std::string>(&out.from),
       "journal export: from this sequence or RFC 3339 time on");
   add("to", po::value<std::string>(&out.to),
@@ -59,8 +60,12 @@ po::options_description described(Options& out) {
   add("topic", po::value<std::string>(&out.topic), "journal export: events of this topic pattern");
   add("raw", po::bool_switch(&out.raw),
       "journal export: also the events of the host and its plugins");
+  add("watch", po::bool_switch(&out.watch),
+      "run: a plugin file that is built again is loaded anew");
   add("rebuild", po::bool_switch(&out.rebuild),
       "run: set ephor.db aside and derive it again from the journal");
+  add("lang", po::value<std::string>(&out.language),
+      "plugin new: the language, c++ or c (default c++)");
   return all;
 }
 
@@ -79,6 +84,10 @@ Options read_options(int argument_count, const char* const* arguments) {
   }
   if (!out.command.empty() && !is_host_command(out.command)) {
     out.arguments = words;  // the plugin reads them
+    return out;
+  }
+  if (out.command == "plugin" && !words.empty() && words[0] == "check") {
+    out.arguments = words;  // it has options of its own
     return out;
   }
   po::options_description all = described(out);
@@ -105,11 +114,10 @@ std::string usage() {
          "  replay FILE.ndjson[.gz] --config FILE put a recorded session through it\n"
          "  replay --journal DIR --into NEWDIR --config FILE\n"
          "  check --config FILE                   say everything that is wrong with it\n"
-         "  plugin list | plugin inspect NAME     what plugins there are\n"
-         "  query NAME [JSON]                     ask a running host, or its data\n"
+      << plugin_usage()
+      << "  query NAME [JSON]                     ask a running host, or its data\n"
          "  tap PATTERN [--limit N]               events as they come\n"
          "  top [--once] [--json]                 instances: lag, losses, delays and load\n"
-         "  plugin release NAME                   lift the quarantine of an instance\n"
          "  reload                                a running host reads its configuration again\n"
          "  backup FILE                           one archive of the data, also of a running host\n"
          "  restore FILE --into DIR               the data directory back out of it\n"

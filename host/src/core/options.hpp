@@ -30,8 +30,10 @@ struct Options {
   std::string from;   // journal export: a sequence or an RFC 3339 time
   std::string to;
   std::string topic;
-  bool raw = false;      // journal export: also what the host and its plugins made
-  bool rebuild = false;  // run: derive the storage again
+  bool raw = false;              // journal export: also what the host and its plugins made
+  bool rebuild = false;          // run: derive the storage again
+  bool watch = false;            // run: load plugin files anew when they change
+  std::string language = "c++";  // plugin new
   bool wants_help = false;
   bool wants_version = false;
 };

@@ -28,7 +28,7 @@ struct Finding {
   Json evidence = Json::object();
   std::int64_t onset_ns = 0;  // when it probably began
   std::int64_t detected_ns = 0;
-  std::optional<std::int64_t> closed_ns;
+  std::optional<std::int64_t> closed_ns = {};  // empty while it is open
 
   bool is_open() const { return !closed_ns.has_value(); }
 };

@@ -344,15 +344,19 @@ TEST_CASE("fake host: derived events are fed back when asked for", "[unit][fake_
   std::uint64_t next = 1;
   const auto* journal = static_cast<const ephor_journal*>(
       probe_host.table()->get_extension(probe_host.table()->context, to_view("ephor.journal/1")));
-  std::vector<std::uint8_t> flags;
+  std::vector<ephor_event> events;
   REQUIRE(journal->read(
               journal->context, 0, to_view(">"), 10,
               [](void* user, const ephor_event* event) {
-                static_cast<std::vector<std::uint8_t>*>(user)->push_back(event->flags);
+                static_cast<std::vector<ephor_event>*>(user)->push_back(*event);
               },
-              &flags, &next, nullptr) == EPHOR_OK);
+              &events, &next, nullptr) == EPHOR_OK);
   CHECK(next == 0);
-  CHECK(flags == std::vector<std::uint8_t>{0, EPHOR_EVENT_DERIVED});
+  REQUIRE(events.size() == 2);
+  CHECK(events[0].flags == 0);
+  CHECK(events[1].flags == EPHOR_EVENT_DERIVED);
+  const ephor_host* table = probe_host.table();
+  CHECK(to_text(table->source_name(table->context, events[1].source)) == "ephor/test");
 }
 
 TEST_CASE("fake host: ingest counts and rejects by line", "[unit][fake_host]") {

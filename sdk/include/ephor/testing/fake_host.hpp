@@ -513,6 +513,7 @@ class FakeHost {
       check([&](ephor_error* error) {
         return factory_.create(&host_, to_view(instance_), to_view(config_), &made, error);
       });
+      must_be_whole("create", made);
     } catch (...) {
       phase_ = Phase::none;
       throw;
@@ -918,12 +919,12 @@ class FakeHost {
     return guarded(error, [&] {
       FakeHost& host = self(context);
       host.require(Phase::created, "subscribe");
+      must_be_whole("subscribe", *subscription);
       if (host.is_subscribed_) throw Error(EPHOR_STATE, "one subscription per instance");
       if (subscription->policy > EPHOR_POLICY_LATEST) {
         throw Error(EPHOR_UNSUPPORTED, "policy " + std::to_string(subscription->policy));
       }
-      std::string key;
-      if (EPHOR_HAS(subscription, ephor_subscription, key)) key = to_text(subscription->key);
+      std::string key(to_text(subscription->key));
       const bool is_name = key == "topic" || key == "source" || key == "correlation";
       if (!key.empty() && !is_name && key.front() != '/') {
         throw Error(EPHOR_INVALID, "key \"" + key + "\"");
@@ -952,7 +953,7 @@ class FakeHost {
       if (host.publish_failure_ != EPHOR_OK) {
         throw Error(host.publish_failure_, "the fake host refuses");
       }
-      for (std::uint32_t i = 0; i < count; ++i) host.publish_one(drafts[i]);
+      for (std::uint32_t i = 0; i < count; ++i) host.publish_one(draft_at(drafts, i));
     });
   }
   void publish_one(const ephor_draft& draft) {
@@ -982,7 +983,7 @@ class FakeHost {
     entry.record = CloudEvent{event.topic,
                               event.data_json,
                               cause->time_ns,
-                              instance_,
+                              "ephor/" + instance_,
                               std::to_string(draft.cause_sequence) + "-" + std::to_string(index),
                               event.correlation_id,
                               event.trace_id}
@@ -1128,6 +1129,7 @@ class FakeHost {
     return guarded(error, [&] {
       FakeHost& host = self(context);
       host.require(Phase::created, "add_route");
+      must_be_whole("add_route", *route);
       const auto text = [](ephor_view view) { return std::string(to_text(view)); };
       RecordedRoute made{text(route->method),          text(route->path),
                          text(route->query),           text(route->scope),
@@ -1197,6 +1199,7 @@ class FakeHost {
     const std::unique_ptr<Buffer> owned(reinterpret_cast<Buffer*>(buffer));
     return guarded(error, [&] {
       if (size > owned->capacity) throw Error(EPHOR_INVALID, "size is above the capacity");
+      if (result != nullptr) must_be_whole("ingest", *result);
       ephor_ingest_result made{};
       std::vector<Rejection> rejections;
       self(context).ingest(std::string(owned->data.get(), size), format, to_text(default_source),
@@ -1441,7 +1444,8 @@ class FakeHost {
   std::map<std::pair<std::string, Labels>, std::size_t> series_by_key_;
   std::vector<LogLine> log_lines_;
   std::vector<HealthReport> health_reports_;
-  std::string health_snapshot_ = R"({"ready":true,"live":true,"instances":[],"log_time":null})";
+  std::string health_snapshot_ =
+      R"({"ready":true,"live":true,"mode":"live","instances":[],"log_time":null})";
   std::vector<std::thread> tasks_;
   std::vector<std::shared_ptr<Answer>> late_answers_;
 };
