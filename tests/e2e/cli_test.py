@@ -36,6 +36,7 @@ class Plugins(TestCase):
         schema = json.loads(cli("schema").stdout)
         self.assertEqual(schema["type"], "object")
         plugins = schema["properties"]["plugins"]["properties"]
+        self.assertEqual(plugins.pop("allow")["type"], "array")
         self.assertEqual(sorted(plugins), self.ids())
         for name in self.ids():
             config = json.loads(cli("plugin", "inspect", name).stdout)["config_schema"]

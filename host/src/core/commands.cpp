@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <optional>
 #include <thread>
 
 #include <unistd.h>
@@ -22,7 +23,12 @@
 #include "core/host.hpp"
 #include "core/instance_tables.hpp"
 #include "core/logger.hpp"
+#include "core/plugin_commands.hpp"
+#include "core/plugin_copies.hpp"
+#include "core/plugin_gate.hpp"
+#include "core/plugin_watch.hpp"
 #include "core/replay.hpp"
+#include "core/service_manager.hpp"
 #include "core/settings.hpp"
 #include "core/top.hpp"
 #include "core/upkeep_commands.hpp"
@@ -35,13 +41,41 @@ namespace {
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
+void say_alive(ServiceManager& manager, const Host& host) {
+  const std::int64_t now_ns = monotonic_ns();
+  if (!manager.wants_alive(now_ns)) return;
+  // It asks the log and every instance, and waits for no plugin: where a part of the host is stuck
+  // it does not come back, and the manager starts another one.
+  (void)host.health_json();
+  manager.alive(now_ns);
+}
+
 int check(const Options& options) {
   if (const auto missing = need_config(options)) return *missing;
-  const LoadedSettings loaded = load_settings(options);
+  const LoadedSettings loaded = load_settings(options, PluginCode::leave);
   if (!loaded.errors.empty()) return report(loaded.errors);
   std::cout << options.config.string() << ": good; " << loaded.settings.instances.size()
             << " instances\n";
   return kDone;
+}
+
+std::string version_of(const LoadedPlugin& plugin) {
+  return std::string(to_text(plugin.info->version)) + " (SHA-256 " + plugin.hash.substr(0, 12) +
+         ")";
+}
+
+// Of instances whose plugin file holds another version than the one that runs.
+Json new_versions(const Host& host, const Settings& next) {
+  Json out = Json::object();
+  for (const auto& instance : host.instances()) {
+    const LoadedPlugin& old = instance->plugin();
+    for (const InstanceSettings& one : next.instances) {
+      if (one.name != instance->name() || one.plugin.file != old.file || one.plugin == old)
+        continue;
+      out[one.name] = version_of(old) + " -> " + version_of(one.plugin);
+    }
+  }
+  return out;
 }
 
 // Throws HostError, and nothing has changed, if the configuration or an instance refuses.
@@ -52,17 +86,37 @@ Json reload(const Options& options, Host& host) {
     for (const ConfigError& error : loaded.errors) text += "\n" + error.text();
     throw HostError(EPHOR_INVALID, text);
   }
+  const Json versions = new_versions(host, loaded.settings);
   const Host::ReloadReport report = host.reload(std::move(loaded.settings));
-  return {{"restarted", report.restarted},
-          {"added", report.added},
-          {"removed", report.removed},
-          {"unchanged", report.unchanged},
-          {"needs_host_restart", report.needs_host_restart}};
+  for (const auto& [name, version] : versions.items()) {
+    log(EPHOR_LOG_INFO, name, "new version of the plugin: " + version.get<std::string>());
+  }
+  return {{"new_versions", versions},      {"restarted", report.restarted},
+          {"added", report.added},         {"removed", report.removed},
+          {"unchanged", report.unchanged}, {"needs_host_restart", report.needs_host_restart}};
 }
 
 void reload_and_log(const Options& options, Host& host) {
   try {
     log(EPHOR_LOG_INFO, kHostName, "reloaded: " + reload(options, host).dump());
+  } catch (const HostError& failure) {
+    log(EPHOR_LOG_ERROR, kHostName, failure.what());
+  }
+}
+
+// A file that was only touched changes nothing, and is not worth a line.
+void reload_built_again(const Options& options, Host& host, PluginWatch& watch) {
+  std::vector<fs::path> files;
+  for (const auto& instance : host.instances()) files.push_back(instance->plugin().file);
+  watch.follow(files);
+  const PluginWatch::Found found = watch.look();
+  for (const std::string& problem : found.problems) {
+    log(EPHOR_LOG_WARNING, kHostName, "the loaded version runs on: " + problem);
+  }
+  if (found.changed.empty()) return;
+  try {
+    const Json report = reload(options, host);
+    if (!report["restarted"].empty()) log(EPHOR_LOG_INFO, kHostName, "reloaded: " + report.dump());
   } catch (const HostError& failure) {
     log(EPHOR_LOG_ERROR, kHostName, failure.what());
   }
@@ -74,19 +128,27 @@ int run(const Options& options) {
   if (!loaded.errors.empty()) return report(loaded.errors);
   catch_stop_signals();
   catch_reload_signal();
+  ServiceManager manager;
   loaded.settings.rebuild_storage = options.rebuild;
   Host host(std::move(loaded.settings), RunMode::live);
   const CrashNote crash_note(host.settings().data_dir);
+  std::optional<PluginWatch> watch;
+  if (options.watch) watch.emplace();
   host.start();
   bool is_clean = false;
   {
     const ControlServer control(host, host.settings().data_dir,
                                 [&] { return reload(options, host); });
-    log(EPHOR_LOG_INFO, kHostName, "running on " + host.settings().data_dir.string());
+    const std::string running = "running on " + host.settings().data_dir.string();
+    log(EPHOR_LOG_INFO, kHostName, running);
+    manager.ready(running);
     while (!should_stop()) {
+      say_alive(manager, host);
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
       if (take_reload_signal()) reload_and_log(options, host);
+      if (watch) reload_built_again(options, host, *watch);
     }
+    manager.stopping();
     log(EPHOR_LOG_INFO, kHostName, "stopping");
     is_clean = host.stop();
   }
@@ -95,6 +157,7 @@ int run(const Options& options) {
     // They may come back into what would be gone. Everything is saved; the process just ends.
     log(EPHOR_LOG_WARNING, kHostName, "a plugin has not given back its thread; ending without it");
     std::fflush(nullptr);
+    remove_copies();
     ::_exit(is_clean ? kDone : kFailed);
   }
   return is_clean ? kDone : kFailed;
@@ -163,63 +226,6 @@ int replay_command(const Options& options) {
   return result.was_stopped ? kFailed : kDone;
 }
 
-Json instance_facts(const LoadedPlugin& plugin) {
-  const ephor_plugin_info& info = *plugin.info;
-  Json extensions = Json::array();
-  for (std::uint32_t i = 0; i < info.required_count; ++i) {
-    extensions.push_back(std::string(to_text(info.required_extensions[i])));
-  }
-  return {{"file", plugin.file.string()},
-          {"id", std::string(to_text(info.id))},
-          {"version", std::string(to_text(info.version))},
-          {"summary", std::string(to_text(info.summary))},
-          {"abi", std::to_string(plugin.entry->abi_major) + "." +
-                      std::to_string(plugin.entry->abi_minor_built)},
-          {"abi_minor_required", plugin.entry->abi_minor_required},
-          {"is_source", (info.capabilities & EPHOR_CAP_SOURCE) != 0},
-          {"required_extensions", extensions},
-          {"config_schema", Json::parse(to_text(info.config_schema), nullptr, false)}};
-}
-
-int plugin_command(const Options& options) {
-  std::vector<ConfigError> errors;
-  const Config config = Config::load(options.config, options.overrides, errors);
-  if (!errors.empty()) return report(errors);
-  const PluginLoader loader(plugin_directories(config.tree()));
-  const std::string what = options.arguments.empty() ? "" : options.arguments[0];
-  if (what == "list" && options.arguments.size() == 1) {
-    int code = kDone;
-    for (const fs::path& file : loader.files()) {
-      try {
-        const Json facts = instance_facts(PluginLoader::load_file(file));
-        std::printf("%-18s %-8s %s\n", facts["id"].get_ref<const std::string&>().c_str(),
-                    facts["version"].get_ref<const std::string&>().c_str(),
-                    facts["summary"].get_ref<const std::string&>().c_str());
-      } catch (const HostError& failure) {
-        std::cerr << "ephor: " << failure.what() << "\n";
-        code = kFailed;
-      }
-    }
-    return code;
-  }
-  if (what == "inspect" && options.arguments.size() == 2) {
-    const std::string& name = options.arguments[1];
-    const LoadedPlugin plugin =
-        name.ends_with(".so") ? PluginLoader::load_file(fs::absolute(name)) : loader.load(name);
-    std::cout << instance_facts(plugin).dump(2) << "\n";
-    return kDone;
-  }
-  if (what == "release" && options.arguments.size() == 2) {
-    const fs::path data_dir = data_dir_of(options);
-    const auto answer =
-        ask_running_host(data_dir, {{"command", "release"}, {"instance", options.arguments[1]}});
-    if (!answer) throw_no_host(data_dir);
-    return kDone;
-  }
-  throw HostError(EPHOR_INVALID,
-                  "plugin: expected `plugin list`, `plugin inspect NAME` or `plugin release NAME`");
-}
-
 int query_command(const Options& options) {
   if (options.arguments.empty() || options.arguments.size() > 2) {
     throw HostError(EPHOR_INVALID, "query: expected NAME and at most one JSON object");
@@ -273,8 +279,9 @@ int schema(const Options& options) {
   if (!errors.empty()) return report(errors);
   Json out = host_schema();
   const PluginLoader loader(plugin_directories(config.tree()));
+  const PluginGate gate(loader, policy_of(config));
   for (const fs::path& file : loader.files()) {
-    const LoadedPlugin plugin = PluginLoader::load_file(file);
+    const LoadedPlugin plugin = gate.describe_file(file);
     Json entry = out["properties"]["plugins"]["additionalProperties"];
     entry["description"] = std::string(to_text(plugin.info->summary));
     entry["properties"]["config"] =

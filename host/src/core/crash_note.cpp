@@ -77,7 +77,7 @@ const char* plugin_library() {
   return "";
 }
 
-void on_crash(int signal, siginfo_t*, void*) {
+void on_crash(int signal, siginfo_t* info, void*) {
   const int descriptor = note_descriptor;
   note_descriptor = -1;  // once
   const CrashedCall call = CrashedCall::of_this_thread();
@@ -106,7 +106,8 @@ void on_crash(int signal, siginfo_t*, void*) {
   for (std::size_t i = 0; i < kSignals.size(); ++i) {
     if (kSignals[i] == signal) ::sigaction(signal, &actions_before[i], nullptr);
   }
-  if (signal == SIGABRT) ::raise(signal);
+  // One that was sent has no instruction that would do it again.
+  if (signal == SIGABRT || info->si_code <= 0) ::raise(signal);
 }
 
 fs::path note_of(const fs::path& data_dir) { return data_dir / "crash"; }

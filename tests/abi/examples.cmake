@@ -1,0 +1,5 @@
+if(EPHOR_BUILD_TESTS)
+  foreach(name ${EPHOR_EXAMPLES})
+    add_dependencies(abi_examples_test ephor_plugin_${name})
+  endforeach()
+endif()
