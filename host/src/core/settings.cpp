@@ -12,6 +12,7 @@
 #include "core/schema.hpp"
 #include "event/error.hpp"
 #include "ingest/json_text.hpp"
+#include "isolation/child_process.hpp"
 
 namespace ephor::host {
 namespace {
@@ -280,6 +281,8 @@ class SettingsReader {
     made.faults = faults_of(config_.tree().value("faults", Json()), entry.value("faults", Json()));
     try {
       made.plugin = gate_.describe(id);
+      if (made.isolation == Isolation::process)
+        isolation::runner_file();  // throws if there is none
       const Json schema = Json::parse(to_text(made.plugin.info->config_schema));
       Json& config = entry["config"];
       if (config.is_null()) config = Json::object();
