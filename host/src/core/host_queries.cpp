@@ -15,7 +15,8 @@ namespace {
 using Json = nlohmann::json;
 
 // Both tell of the run, not of the log: `ephor export --canonical` leaves them out.
-constexpr const char* kBusSchema = R"json({"type": "object", "x-run-dependent": true, "properties": {
+constexpr const char* kBusSchema =
+    R"json({"type": "object", "x-run-dependent": true, "properties": {
 "interval_s": {"type": "number", "description": "what rates, busy_share and recent_p99 are over"},
 "ring": {"type": "object"},
 "readers": {"type": "array", "items": {"type": "object"}},
@@ -43,7 +44,8 @@ void add_host_queries(Host& host, BusReport& report) {
         return report.json().dump(-1, ' ', false, Json::error_handler_t::replace);
       });
   add(host.registry(), "system.status", "/api/system/status",
-      "Instances, their health and their readers, and the log", R"({"type":"object","x-run-dependent":true})",
+      "Instances, their health and their readers, and the log",
+      R"({"type":"object","x-run-dependent":true})",
       [&host](std::string_view) { return host.status_json(); });
 }
 

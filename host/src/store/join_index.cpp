@@ -24,8 +24,8 @@ std::string_view bytes_of(const std::vector<std::uint64_t>& numbers) {
 
 std::vector<std::uint64_t> numbers_of(std::string_view bytes, const char* where) {
   if (bytes.size() % sizeof(std::uint64_t) != 0) {
-    throw DamageError("journal: " + std::string(where) + ": damaged: " + std::to_string(bytes.size()) +
-                      " bytes, expected a multiple of 8");
+    throw DamageError("journal: " + std::string(where) + ": damaged: " +
+                      std::to_string(bytes.size()) + " bytes, expected a multiple of 8");
   }
   std::vector<std::uint64_t> numbers(bytes.size() / sizeof(std::uint64_t));
   if (!numbers.empty()) std::memcpy(numbers.data(), bytes.data(), bytes.size());

@@ -575,7 +575,8 @@ bool SqliteJournal::next(std::uint64_t from, StoredBatch& batch) const {
       return true;
     } catch (const soci::sqlite3_soci_error& error) {
       if (!sqlite::is_damage(error.result())) throw;
-      // Behind the last position there is nothing to lose; a reader would go on step by step for ever.
+      // Behind the last position there is nothing to lose; a reader would go on step by step for
+      // ever.
       if (from > last_position()) return false;
       const DamageError damage = impl_->damage_at(reader, from, error.what());
       batch.position = damage.last_position;

@@ -20,20 +20,19 @@ Json money_or_null(const TradeGroup& group, const ExactSum& sum) {
 
 Json group_json(const TradeGroup& group) {
   const auto interval = wilson_95(group.won, group.won + group.lost);
-  return {
-      {"trades", group.trades},
-      {"closed", group.closed},
-      {"closed_without_pnl", group.closed_without_pnl},
-      {"won", group.won},
-      {"lost", group.lost},
-      {"even", group.even()},
-      {"win_rate", number_or_null(win_rate(group))},
-      {"win_rate_wilson_95", interval ? Json::array({interval->low, interval->high}) : Json()},
-      {"pnl", money_or_null(group, group.pnl)},
-      {"gross_profit", money_or_null(group, group.gross_profit)},
-      {"gross_loss", money_or_null(group, group.gross_loss)},
-      {"profit_factor", number_or_null(profit_factor(group))},
-      {"expectancy", number_or_null(expectancy(group))}};
+  return {{"trades", group.trades},
+          {"closed", group.closed},
+          {"closed_without_pnl", group.closed_without_pnl},
+          {"won", group.won},
+          {"lost", group.lost},
+          {"even", group.even()},
+          {"win_rate", number_or_null(win_rate(group))},
+          {"win_rate_wilson_95", interval ? Json::array({interval->low, interval->high}) : Json()},
+          {"pnl", money_or_null(group, group.pnl)},
+          {"gross_profit", money_or_null(group, group.gross_profit)},
+          {"gross_loss", money_or_null(group, group.gross_loss)},
+          {"profit_factor", number_or_null(profit_factor(group))},
+          {"expectancy", number_or_null(expectancy(group))}};
 }
 
 namespace {

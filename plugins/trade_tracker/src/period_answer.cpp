@@ -137,16 +137,16 @@ Json models_json(const Analysis& analysis) {
   Json out = Json::object();
   for (const auto& [model, figures] : analysis.by_model) {
     const auto interval = wilson_95(figures.right, figures.calls);
-    out[model] = {{"agreed", group_json(figures.agreed)},
-                  {"opposed", group_json(figures.opposed)},
-                  {"abstained", group_json(figures.abstained)},
-                  {"calls", figures.calls},
-                  {"right", figures.right},
-                  {"right_rate", figures.calls == 0 ? Json()
-                                                    : Json(static_cast<double>(figures.right) /
-                                                           static_cast<double>(figures.calls))},
-                  {"right_rate_wilson_95",
-                   interval ? Json::array({interval->low, interval->high}) : Json()}};
+    out[model] = {
+        {"agreed", group_json(figures.agreed)},
+        {"opposed", group_json(figures.opposed)},
+        {"abstained", group_json(figures.abstained)},
+        {"calls", figures.calls},
+        {"right", figures.right},
+        {"right_rate", figures.calls == 0 ? Json()
+                                          : Json(static_cast<double>(figures.right) /
+                                                 static_cast<double>(figures.calls))},
+        {"right_rate_wilson_95", interval ? Json::array({interval->low, interval->high}) : Json()}};
   }
   return out;
 }
