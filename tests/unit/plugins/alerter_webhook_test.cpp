@@ -43,7 +43,13 @@ class Receiver {
         server_(new Factory(*this), socket_, new Poco::Net::HTTPServerParams) {
     server_.start();
   }
-  ~Receiver() { server_.stopAll(true); }
+  // stopAll does not wait for the handlers, which speak of this object.
+  ~Receiver() {
+    server_.stopAll(true);
+    while (server_.currentThreads() > 0) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
 
   std::string url(const std::string& path = "/hook?team=1") const {
     return "http://127.0.0.1:" + std::to_string(socket_.address().port()) + path;
