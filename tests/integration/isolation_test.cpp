@@ -410,7 +410,7 @@ TEST_CASE("isolation: a runner that talks nonsense is ended, and that is said", 
     use_built_runner();
     return text;
   };
-  CHECK(has(failed_with("exit 9"), "ended: exit status 9 in create"));
+  CHECK(has(failed_with("head -c 1 <&3 >/dev/null; exit 9"), "ended: exit status 9 in create"));
   CHECK(has(failed_with("head -c 4096 /dev/zero >&3; exec sleep 600"),
             "ended: it sent garbage: found a frame of mark 0 "));
   CHECK(has(failed_with("exec 3>&-; exec sleep 600"),

@@ -4,6 +4,7 @@
 #include <ephor/plugin.hpp>
 
 #include <array>
+#include <atomic>
 #include <csignal>
 #include <cstring>
 #include <memory>
@@ -66,12 +67,19 @@ class CallMark {
       ::sigaltstack(&alternative, nullptr);
     }
     current_method = static_cast<std::uint32_t>(method);
+    turns.fetch_add(1, std::memory_order_acq_rel);
   }
-  ~CallMark() { current_method = before_; }
+  ~CallMark() {
+    turns.fetch_add(1, std::memory_order_acq_rel);
+    current_method = before_;
+  }
   CallMark(const CallMark&) = delete;
   CallMark& operator=(const CallMark&) = delete;
 
  private:
+  // The host orders the calls, in another process: this process sees nothing of it. What one call
+  // leaves behind, the next one finds through here, whatever thread it comes on.
+  inline static std::atomic<std::uint64_t> turns{0};
   const std::uint32_t before_;
 };
 
