@@ -62,6 +62,7 @@ Server::Server(const Options& options, Callbacks callbacks)
       callbacks_(std::move(callbacks)),
       parameters_(parameters_from(options)),
       socket_(bound_socket(options.listen, is_loopback_)),
+      watchdog_([this] { return is_crowded(); }),
       pool_("http_api", 2, options.threads + 2, kThreadIdleSeconds, kStackBytes) {
   if (!is_loopback_ && options.tokens.empty()) {
     throw Error(EPHOR_INVALID,
@@ -80,6 +81,7 @@ void Server::start() {
   server_ = std::make_unique<Poco::Net::TCPServer>(new ConnectionFactory(*this, parameters_), pool_,
                                                    socket_, parameters_);
   server_->start();
+  is_serving_.store(true, std::memory_order_release);
 }
 
 void Server::drain() {
@@ -93,9 +95,9 @@ void Server::stop() {
   if (std::exchange(is_stopped_, true)) return;
   watchdog_.end_all();
   pool_.joinAll();  // before the server goes: its connections ask it
+  watchdog_.stop();
   server_.reset();
   pool_.stopAll();  // joinAll leaves idle threads, and stop leaves none
-  watchdog_.stop();
   socket_.close();
 }
 

@@ -64,7 +64,8 @@ class Server {
   // Connections wait and every thread is taken: those that are served give theirs back after each
   // answer.
   bool is_crowded() const {
-    return server_->queuedConnections() > 0 && server_->currentConnections() >= options_.threads;
+    return is_serving_.load(std::memory_order_acquire) && server_->queuedConnections() > 0 &&
+           server_->currentConnections() >= options_.threads;
   }
 
  private:
@@ -73,6 +74,7 @@ class Server {
   Poco::Net::HTTPServerParams::Ptr parameters_;
   bool is_loopback_ = false;  // before socket_, whose making sets it
   Poco::Net::ServerSocket socket_;
+  std::atomic<bool> is_serving_{false};
   std::atomic<bool> is_draining_{false};
   bool is_stopped_ = false;
   Watchdog watchdog_;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "watchdog.hpp"
 
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <chrono>
+#include <utility>
 
 namespace ephor::http_api {
 namespace {
@@ -18,7 +20,8 @@ std::int64_t monotonic_ns() {
 
 }  // namespace
 
-Watchdog::Watchdog() : thread_([this] { run(); }) {}
+Watchdog::Watchdog(std::function<bool()> is_crowded)
+    : is_crowded_(std::move(is_crowded)), thread_([this] { run(); }) {}
 
 Watchdog::~Watchdog() { stop(); }
 
@@ -44,6 +47,7 @@ void Watchdog::run() {
       // A reader wakes now; a writer is only ended by closing its side too, one second later.
       if (now > deadline + 1'000'000'000) ::shutdown(watch->socket_, SHUT_RDWR);
     }
+    if (is_crowded_()) end_unused();
   }
 }
 
@@ -51,6 +55,16 @@ void Watchdog::end_idle() {
   std::lock_guard lock(mutex_);
   for (Watch* watch : watches_) {
     if (watch->deadline_ns_.load() == 0) ::shutdown(watch->socket_, SHUT_RD);
+  }
+}
+
+void Watchdog::end_unused() {
+  for (Watch* watch : watches_) {
+    int unread = 0;
+    if (watch->deadline_ns_.load() != 0) continue;
+    if (::ioctl(watch->socket_, FIONREAD, &unread) == 0 && unread == 0) {
+      ::shutdown(watch->socket_, SHUT_RD);
+    }
   }
 }
 

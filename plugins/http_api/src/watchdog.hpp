@@ -2,11 +2,13 @@
 //
 // Ends connections that take too long over a request or an answer. Socket timeouts bound the time
 // between two bytes only: a client that sends one byte now and then would hold its thread for ever.
+// And ends connections that hold a thread idle while others wait for one.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <mutex>
 #include <thread>
@@ -15,7 +17,8 @@ namespace ephor::http_api {
 
 class Watchdog {
  public:
-  Watchdog();
+  // `is_crowded`: others wait for the threads of idle connections. Asked on the watchdog's thread.
+  explicit Watchdog(std::function<bool()> is_crowded);
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
@@ -49,7 +52,9 @@ class Watchdog {
 
  private:
   void run();
+  void end_unused();  // idle connections that have not begun to ask either; under the lock
 
+  const std::function<bool()> is_crowded_;
   std::mutex mutex_;  // guards watches_, is_stopping_
   std::condition_variable wake_;
   std::list<Watch*> watches_;

@@ -592,6 +592,20 @@ TEST_CASE("http_api: more connections than threads are all served", "[integratio
   for (auto& client : clients) CHECK(client->reply().status == 200);
 }
 
+TEST_CASE("http_api: idle connections give their threads to those that wait",
+          "[integration][http]") {
+  Fixture fixture(Json{{"threads", 2}, {"keep_alive_timeout_s", 3600}});
+  Client first(fixture.port);
+  Client second(fixture.port);
+  for (Client* idle : {&first, &second}) {
+    CHECK(idle->get("/api").headers.at("connection") == "keep-alive");
+  }
+  Client late(fixture.port);
+  CHECK(late.get("/api").status == 200);
+  CHECK(first.is_closed());
+  CHECK(second.is_closed());
+}
+
 TEST_CASE("http_api: connections are kept while threads are free", "[integration][http]") {
   Fixture fixture;
   for (int i = 0; i < 100; ++i) {
