@@ -2,6 +2,7 @@
 #include "access.hpp"
 
 #include <Poco/Crypto/DigestEngine.h>
+#include <Poco/Crypto/OpenSSLInitializer.h>
 
 #include <algorithm>
 
@@ -35,6 +36,10 @@ bool equals_in_constant_time(std::string_view left, std::string_view right) {
 }  // namespace
 
 std::string sha256_hex(std::string_view text) {
+  // Each engine counts the users of Poco's OpenSSL set-up, and the last one takes it down, which is
+  // not safe beside another that is just beginning. One user that stays keeps it up for good.
+  static const auto* const kept = new Poco::Crypto::OpenSSLInitializer;
+  static_cast<void>(kept);
   Poco::Crypto::DigestEngine engine("SHA256");
   engine.update(text.data(), text.size());
   return Poco::DigestEngine::digestToHex(engine.digest());

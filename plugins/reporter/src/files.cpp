@@ -2,6 +2,7 @@
 #include "files.hpp"
 
 #include <Poco/Crypto/DigestEngine.h>
+#include <Poco/Crypto/OpenSSLInitializer.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -73,6 +74,10 @@ std::string read_file(const std::filesystem::path& file) {
 }
 
 std::string sha256_hex(std::string_view bytes) {
+  // Each engine counts the users of Poco's OpenSSL set-up, and the last one takes it down, which is
+  // not safe beside another that is just beginning. One user that stays keeps it up for good.
+  static const auto* const kept = new Poco::Crypto::OpenSSLInitializer;
+  static_cast<void>(kept);
   Poco::Crypto::DigestEngine engine("SHA256");
   engine.update(bytes.data(), bytes.size());
   return Poco::DigestEngine::digestToHex(engine.digest());
