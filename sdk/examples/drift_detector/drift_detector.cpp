@@ -2,9 +2,9 @@
 //
 // Watches the level of every metric and publishes "ephor.drift" when one has moved, and once more
 // when it is back.
-#include <ephor/events.hpp>
 #include <ephor/findings.hpp>
 #include <ephor/json.hpp>
+#include <ephor/metric_batch.hpp>
 #include <ephor/plugin.hpp>
 #include <ephor/state.hpp>
 #include <map>
@@ -40,7 +40,7 @@ class DriftDetector final : public ephor::Plugin {
     settings_.limit = ephor::member_or(config, "limit", 5.0);
     settle_count_ = ephor::member_or(config, "settle_count", 50U);
     metrics_max_ = ephor::member_or<std::size_t>(config, "metrics_max", 1000);
-    host_.subscribe({"ephor.metric"});
+    host_.subscribe({"ephor.metric", "ephor.metric_batch"});
     host_.provide_route(
         {.method = "GET",
          .path = "/api/drift_detector/findings",
@@ -55,19 +55,16 @@ class DriftDetector final : public ephor::Plugin {
   void on_event(const ephor::Event& event) override {
     // A late value belongs into the past, which is over: a sum in log order cannot take it back.
     if ((event.flags & EPHOR_EVENT_LATE) != 0) return;
-    const simdjson::dom::object metric = reader_.object(event);
-    std::string_view name;
-    double value = 0.0;
-    if (metric["name"].get(name) != simdjson::SUCCESS ||
-        metric["value"].get(value) != simdjson::SUCCESS) {
-      return;
-    }
-    auto found = series_.find(name);
-    if (found == series_.end()) {
-      if (series_.size() >= metrics_max_) return;
-      found = series_.emplace(name, Series{}).first;
-    }
-    watch(found->first, found->second, value, event.time_ns);
+    reader_.for_each_series(event, [this](const ephor::MetricSamples& told) {
+      auto found = series_.find(told.name);
+      if (found == series_.end()) {
+        if (series_.size() >= metrics_max_) return;
+        found = series_.emplace(told.name, Series{}).first;
+      }
+      for (const ephor::MetricSample& sample : told.samples) {
+        watch(found->first, found->second, sample.value, sample.time_ns);
+      }
+    });
     findings_.publish(host_, event);  // because of this event: its time and trace are handed on
   }
 
@@ -145,7 +142,7 @@ class DriftDetector final : public ephor::Plugin {
   }
 
   ephor::Host host_;
-  ephor::EventReader reader_;
+  ephor::MetricReader reader_{host_};
   drift::Cusum::Settings settings_;
   std::uint32_t settle_count_ = 0;
   std::size_t metrics_max_ = 0;

@@ -360,10 +360,20 @@ typedef struct ephor_checkpoint {
 
 /* ---- ephor.journal/1 (draft) ----------------------------------------------------------------- */
 
-#define EPHOR_FORMAT_AUTO 0   /* by the first bytes: object, array or lines */
-#define EPHOR_FORMAT_SINGLE 1 /* one JSON object */
-#define EPHOR_FORMAT_BATCH 2  /* one JSON array of objects */
-#define EPHOR_FORMAT_LINES 3  /* NDJSON */
+#define EPHOR_FORMAT_AUTO 0              /* by the first bytes: object, array or lines */
+#define EPHOR_FORMAT_SINGLE 1            /* one JSON object */
+#define EPHOR_FORMAT_BATCH 2             /* one JSON array of objects */
+#define EPHOR_FORMAT_LINES 3             /* NDJSON */
+#define EPHOR_FORMAT_OTLP_TRACES 4       /* protobuf, ExportTraceServiceRequest */
+#define EPHOR_FORMAT_OTLP_METRICS 5      /* protobuf, ExportMetricsServiceRequest */
+#define EPHOR_FORMAT_OTLP_LOGS 6         /* protobuf, ExportLogsServiceRequest */
+#define EPHOR_FORMAT_OTLP_TRACES_JSON 7  /* the same as OTLP/JSON */
+#define EPHOR_FORMAT_OTLP_METRICS_JSON 8 /* the same as OTLP/JSON */
+#define EPHOR_FORMAT_OTLP_LOGS_JSON 9    /* the same as OTLP/JSON */
+#define EPHOR_FORMAT_INFLUX_NS 10        /* Influx line protocol, times in nanoseconds */
+#define EPHOR_FORMAT_INFLUX_US 11        /* in microseconds */
+#define EPHOR_FORMAT_INFLUX_MS 12        /* in milliseconds */
+#define EPHOR_FORMAT_INFLUX_S 13         /* in seconds */
 
 /* One rejected record. `line` counts from 1; in an array it is the element. */
 typedef struct ephor_rejection {

@@ -6,15 +6,20 @@
 #pragma once
 
 #include <ephor/abi.h>
+#include <ephor/otlp.hpp>
 #include <ephor/plugin.hpp>
 
 #include <simdjson.h>
 
+#include <array>
 #include <cstdint>
+#include <functional>
 #include <new>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace ephor {
@@ -31,21 +36,178 @@ struct NamedNumber {
   double value = 0.0;
 };
 
-struct Span {  // ephor.span
-  std::string_view trace_id;
+// The value of one attribute of a span, whatever the span's encoding. `other`: an array, a map,
+// bytes or null, whose JSON to_text() gives.
+struct AttributeValue {
+  enum class Kind { text, integer, number, boolean, other };
+  Kind kind = Kind::other;
+  std::string_view text;
+  std::int64_t integer = 0;
+  double number = 0.0;
+  bool boolean = false;
+
+  // A text as it is, anything else as JSON writes it.
+  std::string to_text() const {
+    std::string out;
+    switch (kind) {
+      case Kind::text:
+        out = text;
+        break;
+      case Kind::integer:
+        otlp::append_integer(out, integer);
+        break;
+      case Kind::number:
+        otlp::append_number(out, number);
+        if (out.front() == '"') out = out.substr(1, out.size() - 2);  // NaN, Infinity
+        break;
+      case Kind::boolean:
+        out = boolean ? "true" : "false";
+        break;
+      case Kind::other:
+        if (json) {
+          out = simdjson::minify(*json);
+        } else {
+          otlp::append_value(out, otlp);
+        }
+        break;
+    }
+    return out;
+  }
+
+  static AttributeValue of(simdjson::dom::element value) {
+    AttributeValue out;
+    out.json = value;
+    if (value.get(out.text) == simdjson::SUCCESS) {
+      out.kind = Kind::text;
+    } else if (value.get(out.boolean) == simdjson::SUCCESS) {
+      out.kind = Kind::boolean;
+    } else if (value.get(out.integer) == simdjson::SUCCESS) {
+      out.kind = Kind::integer;
+    } else if (value.get(out.number) == simdjson::SUCCESS) {
+      out.kind = Kind::number;
+    }
+    return out;
+  }
+  static AttributeValue of(const otlp::Value& value) {
+    AttributeValue out;
+    out.otlp = value;
+    switch (value.kind) {
+      case otlp::Value::Kind::text:
+        out.kind = Kind::text;
+        out.text = value.text;
+        break;
+      case otlp::Value::Kind::boolean:
+        out.kind = Kind::boolean;
+        out.boolean = value.boolean;
+        break;
+      case otlp::Value::Kind::integer:
+        out.kind = Kind::integer;
+        out.integer = value.integer;
+        break;
+      case otlp::Value::Kind::number:
+        out.kind = Kind::number;
+        out.number = value.number;
+        break;
+      default:
+        break;
+    }
+    return out;
+  }
+
+  // What it was made of; for to_text().
+  std::optional<simdjson::dom::element> json;
+  otlp::Value otlp;
+};
+
+// Attributes of a span, of one of its events or links: views into the reader or the record.
+class AttributeList {
+ public:
+  AttributeList() = default;
+  explicit AttributeList(simdjson::dom::element object) : json_(object) {}
+  // The KeyValues in `field` of an OTLP message.
+  AttributeList(std::string_view message, std::uint32_t field) : message_(message), field_(field) {}
+
+  // visit(std::string_view name, const AttributeValue&), in the order in which they came.
+  template <class Visit>
+  void for_each_attribute(Visit&& visit) const {
+    simdjson::dom::object object;
+    if (json_ && json_->get(object) == simdjson::SUCCESS) {
+      for (const auto& [name, value] : object) visit(name, AttributeValue::of(value));
+    }
+    if (field_ == 0) return;
+    otlp::for_each_attribute(message_, field_,
+                             [&](std::string_view name, const otlp::Value& value) {
+                               visit(name, AttributeValue::of(value));
+                             });
+  }
+  // The first one of that name. O(attributes).
+  std::optional<AttributeValue> attribute(std::string_view name) const {
+    simdjson::dom::element found;
+    if (json_ && (*json_)[name].get(found) == simdjson::SUCCESS) return AttributeValue::of(found);
+    if (field_ == 0) return std::nullopt;
+    ProtoReader in(message_);
+    while (in.next()) {
+      if (!in.is(field_, WireType::bytes)) continue;
+      const otlp::KeyValue one = otlp::key_value_of(in.bytes());
+      if (one.key == name) return AttributeValue::of(otlp::value_of(one.value));
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::optional<simdjson::dom::element> json_;
+  std::string_view message_;
+  std::uint32_t field_ = 0;
+};
+
+struct SpanEvent {
+  std::string_view name;
+  std::int64_t time_ns = 0;
+  AttributeList attributes;
+};
+
+struct SpanLink {
+  std::string_view trace_id;  // hexadecimal digits
+  std::string_view span_id;
+  AttributeList attributes;
+};
+
+struct Span {                 // ephor.span, of either encoding
+  std::string_view trace_id;  // 32 and 16 hexadecimal digits; a client's own ids as it sent them
   std::string_view span_id;
   std::string_view parent_span_id;
-  std::string_view component;
+  std::string_view service;    // service.name of the resource, of the attributes, else the source
+  std::string_view component;  // OTLP: the attribute component, else the service
   std::string_view operation;
   std::string_view kind;
   std::string_view status;  // ok, error, unset
   std::string_view error_message;
+  std::string_view correlation_id;  // empty if it has none
   std::int64_t start_ns = 0;
   std::int64_t end_ns = 0;
-  std::optional<simdjson::dom::element> attributes;
+  std::optional<simdjson::dom::element> attributes;  // of JSON; see for_each_attribute
 
   std::int64_t duration_ns() const { return end_ns - start_ns; }
   bool is_error() const { return status == "error"; }
+
+  // visit(std::string_view name, const AttributeValue&)
+  template <class Visit>
+  void for_each_attribute(Visit&& visit) const {
+    all_attributes.for_each_attribute(visit);
+  }
+  std::optional<AttributeValue> attribute(std::string_view name) const {
+    return all_attributes.attribute(name);
+  }
+  // visit(const SpanEvent&), visit(const SpanLink&); their views die with the visit.
+  template <class Visit>
+  void for_each_event(Visit&& visit) const;
+  template <class Visit>
+  void for_each_link(Visit&& visit) const;
+
+  AttributeList all_attributes;
+  std::optional<simdjson::dom::element> events;  // of JSON; see for_each_event
+  std::optional<simdjson::dom::element> links;
+  std::string_view otlp_record;  // the protobuf span; empty: it came as JSON
 };
 
 struct Prediction {  // ephor.prediction
@@ -119,6 +281,13 @@ struct Trade {  // ephor.trade
 // One per thread that reads; keeps its buffers. Cost: about 0.3 us for an event of 250 bytes.
 class EventReader {
  public:
+  EventReader() = default;
+  // Knows the sources of `host`, which Span.service and the resource of OTLP spans need.
+  explicit EventReader(const Host& host) : host_(host) {}
+  // The same for who has no host: `source_name` gives the text behind ephor_event.source.
+  explicit EventReader(std::function<std::string_view(std::uint32_t)> source_name)
+      : source_name_(std::move(source_name)) {}
+
   // The data member's value. Throws ephor::Error (EPHOR_NOT_FOUND, EPHOR_INVALID) if there is none
   // or the record is no JSON.
   simdjson::dom::element data(const Event& event) {
@@ -166,33 +335,9 @@ class EventReader {
     return value;
   }
 
+  // Either encoding. Of an OTLP span that is damaged, what stands before the damage.
   Span span(const Event& event) {
-    Span out;
-    for (const auto& [key, value] : members(event)) {
-      if (key == "trace_id")
-        out.trace_id = text(value);
-      else if (key == "span_id")
-        out.span_id = text(value);
-      else if (key == "parent_span_id")
-        out.parent_span_id = text(value);
-      else if (key == "component")
-        out.component = text(value);
-      else if (key == "operation")
-        out.operation = text(value);
-      else if (key == "start_time_unix_nano")
-        out.start_ns = nanoseconds(value);
-      else if (key == "end_time_unix_nano")
-        out.end_ns = nanoseconds(value);
-      else if (key == "status")
-        out.status = text(value);
-      else if (key == "error_message")
-        out.error_message = text(value);
-      else if (key == "kind")
-        out.kind = text(value);
-      else if (key == "attributes")
-        out.attributes = value;
-    }
-    return out;
+    return event.encoding == EPHOR_ENCODING_OTLP ? otlp_span(event) : json_span(event);
   }
 
   Prediction prediction(const Event& event) {
@@ -357,6 +502,109 @@ class EventReader {
   }
 
  private:
+  Span json_span(const Event& event) {
+    Span out;
+    std::optional<simdjson::dom::element> resource;
+    for (const auto& [key, value] : members(event)) {
+      if (key == "trace_id")
+        out.trace_id = text(value);
+      else if (key == "span_id")
+        out.span_id = text(value);
+      else if (key == "parent_span_id")
+        out.parent_span_id = text(value);
+      else if (key == "component")
+        out.component = text(value);
+      else if (key == "operation")
+        out.operation = text(value);
+      else if (key == "start_time_unix_nano")
+        out.start_ns = nanoseconds(value);
+      else if (key == "end_time_unix_nano")
+        out.end_ns = nanoseconds(value);
+      else if (key == "status")
+        out.status = text(value);
+      else if (key == "error_message")
+        out.error_message = text(value);
+      else if (key == "kind")
+        out.kind = text(value);
+      else if (key == "attributes")
+        out.attributes = value;
+      else if (key == "events")
+        out.events = value;
+      else if (key == "links")
+        out.links = value;
+      else if (key == "resource")
+        resource = value;
+    }
+    if (out.attributes) out.all_attributes = AttributeList(*out.attributes);
+    simdjson::dom::element service;
+    if (out.attributes && (*out.attributes)["service.name"].get(service) == simdjson::SUCCESS) {
+      out.service = text(service);
+    }
+    if (out.service.empty() && resource &&
+        (*resource)["service.name"].get(service) == simdjson::SUCCESS) {
+      out.service = text(service);
+    }
+    if (out.service.empty()) out.service = source(event).service;
+    out.correlation_id = json_correlation_id(event);
+    return out;
+  }
+
+  Span otlp_span(const Event& event) {
+    otlp::Span read;
+    otlp::read({event.record, event.record_length}, read);
+    const otlp::SourceFacts& from = source(event);
+    const otlp::OwnIds own = otlp::own_ids(read.record, correlation_digits_);
+    Span out;
+    out.trace_id = hex(read.trace_id, trace_digits_);
+    out.span_id = hex(read.span_id, span_digits_);
+    out.parent_span_id = hex(read.parent_span_id, parent_digits_);
+    out.service = from.service;
+    out.component = own.component.empty() ? out.service : own.component;
+    out.operation = read.name.empty() ? otlp::kUnnamed : read.name;
+    out.kind = otlp::kind_name(read.kind);
+    out.status = otlp::status_name(read.status);
+    out.error_message = otlp::error_message_of(read);
+    if (event.correlation != 0) {
+      out.correlation_id =
+          own.correlation_id.empty() ? std::string_view(from.correlation_id) : own.correlation_id;
+    }
+    out.start_ns = static_cast<std::int64_t>(read.start_ns);
+    out.end_ns = static_cast<std::int64_t>(read.end_ns);
+    out.all_attributes = AttributeList(read.record, otlp::kSpanAttributes);
+    out.otlp_record = read.record;
+    return out;
+  }
+
+  template <std::size_t Size>
+  static std::string_view hex(std::string_view bytes, std::array<char, Size>& digits) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    if (bytes.size() * 2 != Size) return {};
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      digits[2 * i] = kDigits[static_cast<unsigned char>(bytes[i]) >> 4];
+      digits[2 * i + 1] = kDigits[static_cast<unsigned char>(bytes[i]) & 15];
+    }
+    return {digits.data(), Size};
+  }
+
+  // Read once for each source; forgotten when they are many.
+  const otlp::SourceFacts& source(const Event& event) {
+    constexpr std::size_t kSourcesKept = 4096;
+    if (const auto found = sources_.find(event.source); found != sources_.end()) {
+      return found->second;
+    }
+    if (sources_.size() >= kSourcesKept) sources_.clear();
+    std::string_view name;
+    if (source_name_) {
+      name = source_name_(event.source);
+    } else if (host_) {
+      name = host_->source_name(event.source);
+    }
+    return sources_.emplace(event.source, otlp::facts_of(name)).first->second;
+  }
+
+  // Where the extension stands plain in front of data; the parser is busy with data.
+  std::string_view json_correlation_id(const Event& event);
+
   // Named, because a range-for over a temporary's range dangles in C++20.
   simdjson::dom::object members(const Event& event) { return object(event); }
 
@@ -400,7 +648,79 @@ class EventReader {
   }
 
   simdjson::dom::parser parser_;
+  std::optional<Host> host_;
+  std::function<std::string_view(std::uint32_t)> source_name_;
+  std::unordered_map<std::uint32_t, otlp::SourceFacts> sources_;
+  std::array<char, 32> trace_digits_{};
+  std::array<char, 16> span_digits_{};
+  std::array<char, 16> parent_digits_{};
+  otlp::Digits correlation_digits_;
+  std::string correlation_scratch_;
 };
+
+template <class Visit>
+void Span::for_each_event(Visit&& visit) const {
+  simdjson::dom::array array;
+  if (events && events->get(array) == simdjson::SUCCESS) {
+    for (const simdjson::dom::element one : array) {
+      SpanEvent event;
+      simdjson::dom::element member;
+      if (one["name"].get(member) == simdjson::SUCCESS) event.name = EventReader::text(member);
+      if (one["time_unix_nano"].get(member) == simdjson::SUCCESS) {
+        event.time_ns = EventReader::nanoseconds(member);
+      }
+      if (one["attributes"].get(member) == simdjson::SUCCESS) {
+        event.attributes = AttributeList(member);
+      }
+      visit(static_cast<const SpanEvent&>(event));
+    }
+  }
+  otlp::for_each_message(otlp_record, otlp::kSpanEvents, [&](std::string_view message) {
+    SpanEvent event;
+    ProtoReader in(message);
+    while (in.next()) {
+      if (in.is(1, WireType::fixed64)) event.time_ns = static_cast<std::int64_t>(in.fixed64());
+      if (in.is(2, WireType::bytes)) event.name = in.bytes();
+    }
+    event.attributes = AttributeList(message, otlp::kEventAttributes);
+    visit(static_cast<const SpanEvent&>(event));
+  });
+}
+
+template <class Visit>
+void Span::for_each_link(Visit&& visit) const {
+  simdjson::dom::array array;
+  if (links && links->get(array) == simdjson::SUCCESS) {
+    for (const simdjson::dom::element one : array) {
+      SpanLink link;
+      simdjson::dom::element member;
+      if (one["trace_id"].get(member) == simdjson::SUCCESS) {
+        link.trace_id = EventReader::text(member);
+      }
+      if (one["span_id"].get(member) == simdjson::SUCCESS) {
+        link.span_id = EventReader::text(member);
+      }
+      if (one["attributes"].get(member) == simdjson::SUCCESS) {
+        link.attributes = AttributeList(member);
+      }
+      visit(static_cast<const SpanLink&>(link));
+    }
+  }
+  otlp::for_each_message(otlp_record, otlp::kSpanLinks, [&](std::string_view message) {
+    SpanLink link;
+    std::string trace_digits;
+    std::string span_digits;
+    ProtoReader in(message);
+    while (in.next()) {
+      if (in.is(1, WireType::bytes)) otlp::append_hex(trace_digits, in.bytes());
+      if (in.is(2, WireType::bytes)) otlp::append_hex(span_digits, in.bytes());
+    }
+    link.trace_id = trace_digits;
+    link.span_id = span_digits;
+    link.attributes = AttributeList(message, otlp::kLinkAttributes);
+    visit(static_cast<const SpanLink&>(link));
+  });
+}
 
 namespace detail {
 
@@ -428,9 +748,10 @@ inline std::string_view plain_member(std::string_view envelope, std::size_t at,
 }  // namespace detail
 
 // The text of the CloudEvents extension correlationid: a view into the record where it stands plain
-// in front of data, otherwise parsed into `scratch`. Empty if there is none.
+// in front of data, otherwise parsed into `scratch`. Empty if there is none. JSON events only: an
+// OTLP span's is in Span.correlation_id.
 inline std::string_view correlation_id(const Event& event, std::string& scratch) {
-  if (event.correlation == 0) return {};
+  if (event.correlation == 0 || event.encoding != EPHOR_ENCODING_JSON) return {};
   constexpr std::string_view kName = "correlationid";
   const std::string_view envelope(event.record, event.data_offset);
   if (const std::size_t at = envelope.find(kName); at != std::string_view::npos) {
@@ -444,6 +765,10 @@ inline std::string_view correlation_id(const Event& event, std::string& scratch)
   else
     scratch.clear();
   return scratch;
+}
+
+inline std::string_view EventReader::json_correlation_id(const Event& event) {
+  return ephor::correlation_id(event, correlation_scratch_);
 }
 
 }  // namespace ephor

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +40,13 @@ class IdSet {
     slots_[slot] = static_cast<std::uint32_t>(ids_.size());
     if (ids_.size() * 10 > slots_.size() * 7) rebuild(slots_.size() * 2);
     return true;
+  }
+
+  // Which insertion, from 0, brought `id`: its place for good. Empty if it is not held.
+  std::optional<std::size_t> find(std::uint64_t id) const {
+    const std::uint32_t slot = slots_[find_slot(id)];
+    if (slot == 0) return std::nullopt;
+    return slot - 1;
   }
 
   // False only if `id` was certainly never inserted.

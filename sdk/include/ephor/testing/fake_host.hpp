@@ -27,6 +27,7 @@
 #include <cstdio>
 #include <cstring>
 #include <deque>
+#include <ephor/otlp.hpp>
 #include <ephor/plugin.hpp>
 #include <ephor/testing/cloud_event.hpp>
 #include <ephor/testing/json_value.hpp>
@@ -223,6 +224,10 @@ class FakeHost {
     Entry entry;
     entry.record = span;
     entry.trace_id = trace_id_of(trace_id_hex);
+    otlp::Digits digits;
+    std::string correlation(otlp::own_ids(span, digits).correlation_id);
+    if (correlation.empty()) correlation = otlp::facts_of(source).correlation_id;
+    entry.event.correlation = correlation_hash(correlation);
     entry.event.encoding = EPHOR_ENCODING_OTLP;
     entry.event.time_ns = time_ns;
     append(std::move(entry), "ephor.span", source);
@@ -678,9 +683,24 @@ class FakeHost {
     const std::lock_guard lock(mutex_);
     return {log_.begin(), log_.end()};
   }
+  static bool span_carries(const Entry& entry, std::string_view id) {
+    bool is_found = false;
+    otlp::for_each_attribute(
+        {entry.record.data(), entry.event.record_length}, otlp::kSpanAttributes,
+        [&](std::string_view name, const otlp::Value& value) {
+          otlp::Digits digits;
+          for (const std::string_view kind :
+               {"correlation", "decision", "execution", "order", "trade"}) {
+            const bool is_join = name.size() == kind.size() + 3 && name.starts_with(kind) &&
+                                 (name.ends_with(".id") || name.ends_with("_id"));
+            is_found = is_found || (is_join && otlp::id_of(value, digits) == id);
+          }
+        });
+    return is_found;
+  }
   static bool carries(const Entry& entry, std::string_view id) {
     if (entry.envelope.correlation_id == id || hex_of(entry.event.trace_id) == id) return true;
-    if (entry.event.encoding != EPHOR_ENCODING_JSON) return false;
+    if (entry.event.encoding != EPHOR_ENCODING_JSON) return span_carries(entry, id);
     const std::string_view record(entry.record.data(), entry.event.record_length);
     if (entry.event.data_offset >= record.size()) return false;
     const JsonValue object = parse_json_value(record);
@@ -1006,10 +1026,16 @@ class FakeHost {
     const std::lock_guard lock(self(context).mutex_);
     return name_of(self(context).sources_, source);
   }
-  static ephor_status render_json(void*, const ephor_event* event, ephor_writer* out,
+  static ephor_status render_json(void* context, const ephor_event* event, ephor_writer* out,
                                   ephor_error* error) {
+    if (event->encoding == EPHOR_ENCODING_OTLP) {
+      std::string rendered;
+      otlp::render(rendered, *event, to_text(source_name(context, event->source)));
+      return out->write(out->context, to_view(rendered));
+    }
     if (event->encoding != EPHOR_ENCODING_JSON) {
-      return store_error(error, EPHOR_UNSUPPORTED, "the fake host renders only JSON records");
+      return store_error(error, EPHOR_UNSUPPORTED,
+                         "the fake host renders only JSON and OTLP records");
     }
     return out->write(out->context, {event->record, event->record_length});
   }
