@@ -51,6 +51,12 @@ class Buffer {
   std::size_t size_ = 0;
 };
 
+// The text behind a source number of a batch's OTLP events; it lives as long as the interner.
+struct BatchSource {
+  std::uint32_t number = 0;
+  std::string_view text;
+};
+
 struct Batch {
   std::uint64_t position = 0;  // given by the journal; 0 = not yet
   std::int64_t arrived_ns = 0;
@@ -59,6 +65,8 @@ struct Batch {
   std::vector<ephor_event> events;       // `sequence` is filled when the position is known
   std::vector<Hash128> ids;              // deduplication hash of each event
   std::vector<std::uint64_t> join_keys;  // distinct join_key() hashes of all events, sorted
+  // Of the OTLP events, each once: their records do not name them, so the journal must.
+  std::vector<BatchSource> sources;
 
   std::size_t size_bytes() const {
     std::size_t total = events.size() * sizeof(ephor_event);

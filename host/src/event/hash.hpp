@@ -43,11 +43,13 @@ inline std::uint64_t join_key(JoinKind kind, std::uint64_t id_hash) {
 }
 
 // Identity of an event for deduplication: CloudEvents (source, id).
-inline Hash128 identity_hash(std::string_view source, std::string_view id) {
-  const Hash128 by_source = hash128(source);
+inline Hash128 identity_hash(const Hash128& by_source, std::string_view id) {
   const XXH128_hash_t hash =
       XXH3_128bits_withSeed(id.data(), id.size(), by_source.low ^ (by_source.high << 1));
   return {hash.low64, hash.high64};
+}
+inline Hash128 identity_hash(std::string_view source, std::string_view id) {
+  return identity_hash(hash128(source), id);
 }
 
 }  // namespace ephor::host

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <string_view>
@@ -38,6 +39,14 @@ class Interner {
     ids_.emplace(names_.back(), number);
     count_.store(number + 1, std::memory_order_release);
     return number;
+  }
+
+  // The number of a name that is there already.
+  std::optional<std::uint32_t> find(std::string_view name) const {
+    std::shared_lock lock(mutex_);
+    const auto found = ids_.find(name);
+    if (found == ids_.end()) return std::nullopt;
+    return found->second;
   }
 
   // Lives as long as the interner; empty for an unknown number.

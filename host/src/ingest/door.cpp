@@ -5,9 +5,15 @@
 #include <array>
 #include <cstring>
 #include <optional>
+#include <span>
+#include <unordered_set>
 
 #include "ingest/bare_records.hpp"
+#include "ingest/influx_lines.hpp"
 #include "ingest/json_text.hpp"
+#include "ingest/made_events.hpp"
+#include "ingest/otlp_logs.hpp"
+#include "ingest/otlp_metrics.hpp"
 
 namespace ephor::host {
 namespace {
@@ -48,30 +54,40 @@ std::uint32_t format_of(std::string_view body) {
 }  // namespace
 
 // One body's way through the door. Reused, so that parsers keep their memory.
-class Door::Worker {
+class Door::Worker final : public DoorSink, private MadeEventSink {
  public:
-  Worker(const IngestConfig& config, const EventRules& rules, Names& names)
+  Worker(const IngestConfig& config, const EventRules& rules, Names& names, OtlpSources& sources)
       : config_(config),
         names_(names),
         host_topics_{names.topics.id("ephor.tick"), names.topics.id("ephor.flush"),
                      names.topics.id("ephor.plugin")},
         records_(config, rules, names),
-        drafts_(config, rules, names) {}
+        drafts_(config, rules, names),
+        traces_(config, names, sources) {}
 
   Arrival admit(Buffer body, const Admission& admission) {
     admission_ = admission;
     arrival_ = {};
     checked_source_ = UINT32_MAX;
+    is_body_gone_ = false;
     body_ = std::move(body);
     text_ = body_.view();
     at_ = text_.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
     start_batch();
     std::uint32_t format = admission.format;
     if (format == EPHOR_FORMAT_AUTO) format = format_of(text_.substr(at_));
-    if (format == EPHOR_FORMAT_SINGLE) {
+    if (admit_signals(format)) {
+      // Metrics and logs of other protocols: events were made of them.
+    } else if (format == EPHOR_FORMAT_SINGLE) {
       admit_single();
     } else if (format == EPHOR_FORMAT_BATCH) {
       admit_array();
+    } else if (format == EPHOR_FORMAT_OTLP_TRACES) {
+      traces_.admit(text_, admission.arrived_ns, *this);
+    } else if (format == EPHOR_FORMAT_OTLP_TRACES_JSON) {
+      traces_.admit_json(text_.substr(at_), admission.arrived_ns, *this);
+    } else if (format == kFormatStoredSpans) {
+      traces_.admit_stored(text_, admission.arrived_ns, *this);
     } else {
       admit_lines();
     }
@@ -81,6 +97,35 @@ class Door::Worker {
   }
 
  private:
+  // Of a format whose reader walks the body itself: a batch that is full goes on in a new one, to
+  // which the bytes are copied, since the body went with the first.
+  void take(const ephor_event& event, bool is_in_body, const Hash128& id,
+            std::span<const JoinId> joins, std::uint32_t line) override {
+    if (batch_->events.size() >= kArrivedEventsMax) {
+      is_body_gone_ = is_body_gone_ || is_body_used_;
+      seal_batch();
+      start_batch();
+    }
+    ephor_event& taken = batch_->events.emplace_back(event);
+    if (is_in_body && !is_body_gone_) {
+      is_body_used_ = true;
+    } else {
+      taken.record = keep({event.record, event.record_length}).data();
+    }
+    batch_->ids.push_back(id);
+    for (const JoinId& join : joins) joins_.add(join.kind, join.hash);
+    groups_.push_back({line, static_cast<std::uint32_t>(batch_->events.size() - 1), 1});
+    note_source(event.source);
+  }
+
+  void note_source(std::uint32_t number) {
+    if (number == noted_source_) return;
+    noted_source_ = number;
+    if (noted_sources_.insert(number).second) {
+      batch_->sources.push_back({number, names_.sources.name(number)});
+    }
+  }
+
   enum class Outcome { taken, refused, broken, full };  // broken: not even JSON
 
   void admit_single() {
@@ -267,6 +312,68 @@ class Door::Worker {
     return Outcome::taken;
   }
 
+  // False: the body is of another format.
+  bool admit_signals(std::uint32_t format) {
+    const MadeContext context{
+        admission_.default_source.empty() ? "unknown" : admission_.default_source,
+        admission_.arrived_ns, config_.future_skew_ns, config_.record_bytes_max};
+    const std::string_view body = text_.substr(at_);
+    switch (format) {
+      case EPHOR_FORMAT_OTLP_METRICS:
+        read_otlp_metrics(text_, context, *this);
+        return true;
+      case EPHOR_FORMAT_OTLP_LOGS:
+        read_otlp_logs(text_, context, *this);
+        return true;
+      case EPHOR_FORMAT_OTLP_METRICS_JSON:
+        read_otlp_metrics_json(body, config_.depth_max, context, *this);
+        return true;
+      case EPHOR_FORMAT_OTLP_LOGS_JSON:
+        read_otlp_logs_json(body, config_.depth_max, context, *this);
+        return true;
+      case EPHOR_FORMAT_INFLUX_NS:
+        read_influx_lines(body, 1, context, *this);
+        return true;
+      case EPHOR_FORMAT_INFLUX_US:
+        read_influx_lines(body, 1'000, context, *this);
+        return true;
+      case EPHOR_FORMAT_INFLUX_MS:
+        read_influx_lines(body, 1'000'000, context, *this);
+        return true;
+      case EPHOR_FORMAT_INFLUX_S:
+        read_influx_lines(body, 1'000'000'000, context, *this);
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  void take(const MadeEvent& made) override {
+    if (batch_->events.size() >= kArrivedEventsMax) {
+      seal_batch();
+      start_batch();
+    }
+    const std::string_view text = keep(made.record);
+    const std::size_t joins_before = joins_.size();
+    dom::element root;
+    ephor_event event;
+    Hash128 id;
+    Fault fault;
+    if (!drafts_.parse(text, root, fault) ||
+        !drafts_.describe(text, root, admission_.arrived_ns, joins_, event, id, fault) ||
+        is_forged(event, fault)) {
+      joins_.roll_back(joins_before);
+      fault.json_pointer = made.pointer;  // not into the event, which the sender has never seen
+      for (std::uint32_t i = 0; i < made.record_count; ++i) reject(made.first_line, fault);
+      return;
+    }
+    event.flags |= made.flags;
+    groups_.push_back(
+        {made.first_line, static_cast<std::uint32_t>(batch_->events.size()), 1, made.record_count});
+    batch_->events.push_back(event);
+    batch_->ids.push_back(id);
+  }
+
   // What the host makes and what its plugins say cannot be said by a client.
   bool is_forged(const ephor_event& event, Fault& fault) {
     if (std::find(host_topics_.begin(), host_topics_.end(), event.topic) != host_topics_.end()) {
@@ -302,7 +409,7 @@ class Door::Worker {
     return {place, text.size()};
   }
 
-  void reject(std::uint32_t line, Fault fault) {
+  void reject(std::uint32_t line, Fault fault) override {
     ++arrival_.rejected_count;
     if (arrival_.rejections.size() >= kRejectionsMax) return;
     if (fault.json_pointer.size() > kJsonPointerBytesMax) fault.json_pointer.clear();
@@ -319,6 +426,8 @@ class Door::Worker {
     batch_->ids.reserve(expected);
     groups_.clear();
     is_body_used_ = false;
+    noted_source_ = UINT32_MAX;
+    noted_sources_.clear();
   }
 
   void seal_batch() {
@@ -334,7 +443,7 @@ class Door::Worker {
     joins_.roll_back(0);
     groups_.clear();
     for (const ArrivedBatch& arrived : arrival_.batches) {
-      arrival_.record_count += static_cast<std::uint32_t>(arrived.records.size());
+      for (const RecordGroup& group : arrived.records) arrival_.record_count += group.record_count;
     }
   }
 
@@ -369,6 +478,10 @@ class Door::Worker {
   Buffer kept_;
   std::vector<BareDraft> made_;
   bool is_body_used_ = false;
+  bool is_body_gone_ = false;  // to an earlier batch of the arrival
+  OtlpTraces traces_;
+  std::uint32_t noted_source_ = UINT32_MAX;
+  std::unordered_set<std::uint32_t> noted_sources_;  // of batch_->sources
 };
 
 // A worker for the length of one call.
@@ -382,7 +495,10 @@ class Door::Lease {
         door.idle_.pop_back();
       }
     }
-    if (!worker_) worker_ = std::make_unique<Worker>(door.config_, door.rules_, door.names_);
+    if (!worker_) {
+      worker_ =
+          std::make_unique<Worker>(door.config_, door.rules_, door.names_, door.otlp_sources_);
+    }
   }
   // Only a worker that did its work goes back; one that threw (no memory) is thrown away.
   void give_back() {
@@ -397,7 +513,10 @@ class Door::Lease {
 };
 
 Door::Door(IngestConfig config, Names& names)
-    : config_(std::move(config)), rules_(config_.join_attributes), names_(names) {}
+    : config_(std::move(config)),
+      rules_(config_.join_attributes),
+      names_(names),
+      otlp_sources_(config_, names) {}
 
 Door::~Door() = default;
 

@@ -18,6 +18,8 @@
 #include "ingest/event_rules.hpp"
 #include "ingest/fault.hpp"
 #include "ingest/ingest_config.hpp"
+#include "ingest/otlp_sources.hpp"
+#include "ingest/otlp_traces.hpp"
 
 namespace ephor::host {
 
@@ -33,6 +35,7 @@ struct RecordGroup {
   std::uint32_t line = 0;  // from 1; in an array the element
   std::uint32_t first_event = 0;
   std::uint32_t event_count = 0;
+  std::uint32_t record_count = 1;  // what it counts as: one event may hold many lines or points
 };
 
 struct ArrivedBatch {
@@ -72,6 +75,7 @@ class Door {
   std::unique_ptr<Describer> make_describer();
 
   const IngestConfig& config() const { return config_; }
+  const OtlpSources& otlp_sources() const { return otlp_sources_; }
 
  private:
   class Worker;
@@ -80,6 +84,7 @@ class Door {
   const IngestConfig config_;
   const EventRules rules_;
   Names& names_;
+  OtlpSources otlp_sources_;
   std::mutex mutex_;  // guards idle_
   std::vector<std::unique_ptr<Worker>> idle_;
 };

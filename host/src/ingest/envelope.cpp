@@ -64,6 +64,9 @@ std::size_t name_slot(std::string_view name, std::size_t slot_count) {
   return (word >> 40) % slot_count;
 }
 
+// Types whose data has a trace_id of its own.
+bool names_its_trace(std::string_view type) { return type == "ephor.span" || type == "ephor.log"; }
+
 bool fail(Fault& fault, std::string_view pointer, std::string reason) {
   fault.json_pointer = pointer;
   fault.reason = std::move(reason);
@@ -150,8 +153,22 @@ std::size_t Describer::data_offset(std::string_view record, const Attributes& at
   return data_offset_of(record);
 }
 
+// The limits may have been wider when the span was taken.
+static IngestConfig unbounded(IngestConfig config) {
+  config.record_bytes_max = UINT32_MAX;
+  config.depth_max = UINT16_MAX;
+  config.otlp_attributes_max = UINT32_MAX;
+  config.otlp_fields_max = UINT32_MAX;
+  config.otlp_text_bytes_max = UINT32_MAX;
+  return config;
+}
+
 Describer::Describer(const IngestConfig& config, const EventRules& rules, Names& names)
-    : config_(config), rules_(rules), names_(names) {
+    : config_(config),
+      rules_(rules),
+      names_(names),
+      unbounded_(unbounded(config)),
+      spans_(unbounded_, names) {
   if (parser_.allocate(16'384, config.depth_max) != simdjson::SUCCESS) throw std::bad_alloc();
 }
 
@@ -295,10 +312,10 @@ const Describer::Trace& Describer::trace(std::string_view text) {
   return last_trace_;
 }
 
-void Describer::set_trace(const Attributes& attributes, bool is_span, ephor_event& event,
+void Describer::set_trace(const Attributes& attributes, bool names_trace, ephor_event& event,
                           JoinKeys* joins) {
-  std::string_view own;  // what a span says of itself
-  if (is_span && attributes.has_data) {
+  std::string_view own;  // what a span or log says of itself
+  if (names_trace && attributes.has_data) {
     if (attributes.data["trace_id"].get(own) != simdjson::SUCCESS) own = {};
   }
   if (attributes.traceparent != last_traceparent_) {
@@ -372,7 +389,7 @@ bool Describer::describe(std::string_view record, dom::element root, std::int64_
     event.correlation = hash64(attributes.correlation);
     joins.add(JoinKind::correlation, event.correlation);
   }
-  set_trace(attributes, attributes.type == "ephor.span", event, &joins);
+  set_trace(attributes, names_its_trace(attributes.type), event, &joins);
   for (const std::string& name : config_.join_attributes) {
     std::string_view value;
     if (root[name].get(value) == simdjson::SUCCESS && !value.empty()) {
@@ -383,8 +400,35 @@ bool Describer::describe(std::string_view record, dom::element root, std::int64_
   return true;
 }
 
+const OtlpSource& Describer::otlp_source(std::string_view text) {
+  if (!last_otlp_source_ || text != last_otlp_text_) {
+    last_otlp_text_ = text;
+    last_otlp_source_ = otlp_source_of(names_.sources.id(text), text);
+  }
+  return *last_otlp_source_;
+}
+
+void Describer::add_joins(std::string_view record, const StoredFacts& stored, JoinKeys& joins) {
+  constexpr std::int64_t kNoClock = INT64_MAX / 2;
+  ephor_event event{};
+  Hash128 id;
+  Fault ignored;
+  if (stored.encoding == EPHOR_ENCODING_OTLP) {
+    if (!spans_.describe(record, otlp_source(stored.source), kNoClock, event, id, ignored)) return;
+    for (const JoinId& join : spans_.joins()) joins.add(join.kind, join.hash);
+    return;
+  }
+  dom::element root;
+  if (parse(record, root, ignored)) describe(record, root, kNoClock, joins, event, id, ignored);
+}
+
 bool Describer::redescribe(std::string_view record, const StoredFacts& stored, ephor_event& event) {
   event = {};
+  event.time_ns = stored.time_ns;
+  event.flags = stored.flags;
+  if (stored.encoding == EPHOR_ENCODING_OTLP) {
+    return spans_.redescribe(record, otlp_source(stored.source), event);
+  }
   dom::element root;
   Attributes attributes;
   Fault ignored;
@@ -394,16 +438,14 @@ bool Describer::redescribe(std::string_view record, const StoredFacts& stored, e
   }
   NameEntry& named = topic(attributes.type);
   if (named.number == 0) named.number = names_.topics.id(attributes.type);
-  event.time_ns = stored.time_ns;
   event.encoding = stored.encoding;
-  event.flags = stored.flags;
   event.topic = static_cast<std::uint16_t>(named.number);
   event.source = source(attributes.source).number;
   event.record = record.data();
   event.record_length = static_cast<std::uint32_t>(record.size());
   event.data_offset = static_cast<std::uint32_t>(data_offset(record, attributes));
   if (!attributes.correlation.empty()) event.correlation = hash64(attributes.correlation);
-  set_trace(attributes, attributes.type == "ephor.span", event, nullptr);
+  set_trace(attributes, names_its_trace(attributes.type), event, nullptr);
   return true;
 }
 

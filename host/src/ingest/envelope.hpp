@@ -18,6 +18,7 @@
 #include "ingest/event_rules.hpp"
 #include "ingest/fault.hpp"
 #include "ingest/ingest_config.hpp"
+#include "ingest/otlp_span.hpp"
 
 namespace ephor::host {
 
@@ -39,6 +40,7 @@ struct StoredFacts {
   std::int64_t time_ns = 0;
   std::uint8_t encoding = EPHOR_ENCODING_JSON;
   std::uint8_t flags = 0;
+  std::string_view source = {};  // of an OTLP span, whose record does not name it
 };
 
 // One per thread: it owns a parser and remembers names. What it says of a record depends on the
@@ -58,8 +60,10 @@ class Describer {
                 JoinKeys& joins, ephor_event& event, Hash128& id, Fault& fault);
 
   // Describes a record read back from the journal: nothing is checked again. False: it is no
-  // CloudEvents object.
+  // CloudEvents object, or no span.
   bool redescribe(std::string_view record, const StoredFacts& stored, ephor_event& event);
+  // Adds the join keys of a record read back, as describe() did; of a damaged record none.
+  void add_joins(std::string_view record, const StoredFacts& stored, JoinKeys& joins);
 
  private:
   struct Attributes;
@@ -79,10 +83,12 @@ class Describer {
   bool set_time(const Attributes& attributes, std::int64_t arrived_ns, ephor_event& event,
                 Fault& fault) const;
   static std::size_t data_offset(std::string_view record, const Attributes& attributes);
-  void set_trace(const Attributes& attributes, bool is_span, ephor_event& event, JoinKeys* joins);
+  void set_trace(const Attributes& attributes, bool names_trace, ephor_event& event,
+                 JoinKeys* joins);
   NameEntry& topic(std::string_view name);
   const NameEntry& source(std::string_view name);
   const Trace& trace(std::string_view text);
+  const OtlpSource& otlp_source(std::string_view text);
 
   const IngestConfig& config_;
   const EventRules& rules_;
@@ -93,6 +99,10 @@ class Describer {
   Trace last_trace_;
   std::string last_traceparent_;
   bool has_traceparent_ = false;  // last_traceparent_ is valid
+  IngestConfig unbounded_;        // for what the door has taken before
+  OtlpSpanReader spans_;
+  std::string last_otlp_text_;
+  std::optional<OtlpSource> last_otlp_source_;  // of last_otlp_text_
 };
 
 }  // namespace ephor::host

@@ -32,6 +32,7 @@ constexpr KindName kKindNames[] = {
     {"any", any},
     {"id", id},
     {"text", text},
+    {"name", title},
     {"number", number},
     {"integer", integer},
     {"ns", integer_text},
@@ -58,13 +59,14 @@ constexpr std::string_view kDimensions =
 
 constexpr TypeRow kTypes[] = {
     {"ephor.span",
-     "trace_id:id span_id:id component:id operation:id start_time_unix_nano:ns "
+     "trace_id:id span_id:id component:id operation:name start_time_unix_nano:ns "
      "end_time_unix_nano:ns",
      "",
      "parent_span_id:id status:span_status error_message:text kind:label attributes:object "
      "events:array links:array"},
     {"ephor.metric", "name:id value:number", "",
      "unit:id labels:object kind:metric_kind buckets:list"},
+    {"ephor.metric_batch", "tables:array", "", ""},
     {"ephor.features", "features:numbers", "", "prediction_id:id model_id:id"},
     {"ephor.prediction", "prediction_id:id model_id:id prediction:label", "",
      "model_type:id model_version:label ensemble_id:id decision_id:id confidence:number "
@@ -106,7 +108,8 @@ constexpr TypeRow kTypes[] = {
      "order_type:id limit_price:amount fee:number fee_asset:id liquidity:id "
      "executed_quantity:amount average_execution_price:amount execution_time_ms:amount "
      "max_favorable_excursion:number max_adverse_excursion:number slippage:number"},
-    {"ephor.log", "severity:label body:any", "", "logger:id attributes:object"},
+    {"ephor.log", "severity:label body:any", "",
+     "logger:id attributes:object severity_number:integer trace_id:label span_id:label"},
     {"ephor.reference", "", "", "model_id:id trained_at:label model_version:label"},
     {"ephor.benchmark", "name:id", "return:number|price:price", "period:label"},
     {"ephor.deployment", "model_id:id model_version:label", "",
@@ -134,7 +137,7 @@ constexpr std::string_view kOrderStatuses[] = {"pending",  "open",      "partial
                                                "filled",   "cancelled", "canceled",
                                                "rejected", "expired",   "failed"};
 constexpr std::string_view kSpanStatuses[] = {"ok", "error", "unset"};
-constexpr std::string_view kMetricKinds[] = {"gauge", "counter", "histogram"};
+constexpr std::string_view kMetricKinds[] = {"gauge", "counter", "histogram", "delta"};
 constexpr std::string_view kRetrainStatuses[] = {"requested", "running", "done", "failed"};
 
 std::span<const std::string_view> words_of(FieldKind kind) {
@@ -164,6 +167,8 @@ std::string expected_of(FieldKind kind) {
       return "text of 1 to 256 bytes without control characters";
     case text:
       return "text of at most 65536 bytes";
+    case title:
+      return "text of 1 to 65536 bytes";
     case number:
       return "a finite number";
     case integer:
@@ -257,6 +262,9 @@ Verdict check_value(FieldKind kind, std::string_view field, dom::element value,
       return verdict(type == dom::element_type::STRING && is_id(std::string_view(value)));
     case text:
       return verdict(type == dom::element_type::STRING &&
+                     std::string_view(value).size() <= kTextBytesMax);
+    case title:
+      return verdict(type == dom::element_type::STRING && !std::string_view(value).empty() &&
                      std::string_view(value).size() <= kTextBytesMax);
     case number:
       return verdict(is_number(type));
@@ -356,6 +364,14 @@ std::optional<JoinKind> join_of(std::string_view field) {
   return std::nullopt;
 }
 
+std::optional<JoinKind> join_of_attribute(std::string_view key) {
+  if (key == "decision.id") return JoinKind::decision;
+  if (key == "execution.id") return JoinKind::execution;
+  if (key == "order.id") return JoinKind::order;
+  if (key == "trade.id") return JoinKind::trade;
+  return join_of(key);
+}
+
 constexpr std::string_view kJoinFields[] = {"decision_id", "execution_id", "order_id", "trade_id"};
 
 }  // namespace
@@ -416,6 +432,29 @@ void TypeRules::compile() {
   }
 }
 
+// As of an OTLP span (otlp_span.cpp): decision.id or decision_id and the like, and what the
+// configuration names; texts that are ids, and integers.
+void TypeRules::add_attribute_joins(dom::element attributes, JoinKeys& joins) const {
+  dom::object object;
+  if (attributes.get(object) != simdjson::SUCCESS) return;
+  for (const auto [key, value] : object) {
+    std::optional<JoinKind> kind = join_of_attribute(key);
+    if (!kind) {
+      std::size_t index = 0;
+      const Field* field = find(key, index);
+      if (field != nullptr && field->join == JoinKind::attribute) kind = field->join;
+    }
+    if (!kind) continue;
+    std::string_view id;
+    std::int64_t number_id = 0;
+    if (value.get(id) == simdjson::SUCCESS) {
+      if (is_id(id)) joins.add(*kind, hash64(id));
+    } else if (value.get(number_id) == simdjson::SUCCESS) {
+      joins.add(*kind, hash64(std::to_string(number_id)));
+    }
+  }
+}
+
 bool TypeRules::check(dom::object data, JoinKeys& joins, Fault& fault) const {
   std::uint64_t seen = 0;
   bool has_summary = false;  // ephor.reference: a member that is an object
@@ -439,6 +478,7 @@ bool TypeRules::check(dom::object data, JoinKeys& joins, Fault& fault) const {
                        "found " + shown(value) + ", expected " + expected_of(field->kind));
     }
     seen |= bit;
+    if (is_span_ && key == "attributes") add_attribute_joins(value, joins);
     if (field->join && is_text) joins.add(*field->join, hash64(std::string_view(value)));
   }
   if (const std::uint64_t missing = required_ & ~seen; missing != 0) {

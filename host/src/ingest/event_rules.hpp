@@ -28,6 +28,7 @@ enum class FieldKind : std::uint8_t {
   any,
   id,            // text, 1 to kIdBytesMax bytes, no control characters; empty = absent if optional
   text,          // free text, at most kTextBytesMax bytes
+  title,         // free text of 1 to kTextBytesMax bytes
   number,        // finite
   integer,       // 64 bits
   integer_text,  // integer, or its decimal digits as text (OTLP/JSON)
@@ -93,6 +94,7 @@ class TypeRules {
  private:
   friend class EventRules;
   const Field* find(std::string_view name, std::size_t& index) const;
+  void add_attribute_joins(simdjson::dom::element attributes, JoinKeys& joins) const;
   std::size_t add(std::string_view name, FieldKind kind);
   void compile();
 

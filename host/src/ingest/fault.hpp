@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <utility>
 
 namespace ephor::host {
 
@@ -17,6 +19,25 @@ struct Rejection {
   std::string json_pointer;
   std::string reason;
 };
+
+// Says why; always false.
+inline bool refuse(Fault& fault, std::string_view pointer, std::string reason) {
+  fault.json_pointer = pointer;
+  fault.reason = std::move(reason);
+  return false;
+}
+// Puts the place in front of what a deeper level said; always false.
+inline bool below(Fault& fault, std::string_view name) {
+  std::string pointer("/");
+  pointer += name;
+  pointer += fault.json_pointer;
+  fault.json_pointer = std::move(pointer);
+  return false;
+}
+inline bool below(Fault& fault, std::string_view name, std::uint32_t index) {
+  below(fault, std::to_string(index));
+  return below(fault, name);
+}
 
 // ephor_error.json_pointer holds 256 bytes, its last one NUL.
 inline constexpr std::size_t kJsonPointerBytesMax = 255;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ingest/ingest_config.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "event/error.hpp"
@@ -45,6 +46,7 @@ class Reader {
   }
   const json& section() const { return section_; }
   const std::string& where() const { return where_; }
+  const std::string& faults() const { return faults_; }
 
  private:
   const json& section_;
@@ -69,6 +71,7 @@ void read_join_attributes(Reader& reader, IngestConfig& config) {
   if (!value->is_array() || value->size() > 16) {
     return reader.fault("join_attributes", *value, kExpected);
   }
+  config.join_attributes.clear();
   for (const json& name : *value) {
     if (!name.is_string() || name.get<std::string>().empty()) {
       return reader.fault("join_attributes", *value, kExpected);
@@ -78,17 +81,54 @@ void read_join_attributes(Reader& reader, IngestConfig& config) {
 }
 
 void refuse_unknown_keys(Reader& reader) {
-  constexpr std::string_view kKnown[] = {"assume_timezone",  "future_skew_s",   "depth_max",
-                                         "record_bytes_max", "join_attributes", "bare_records"};
+  constexpr std::string_view kKnown[] = {
+      "assume_timezone", "future_skew_s", "depth_max", "record_bytes_max",
+      "join_attributes", "bare_records",  "otlp"};
   for (const auto& item : reader.section().items()) {
     bool is_known = false;
     for (const std::string_view known : kKnown) is_known = is_known || item.key() == known;
     if (!is_known) {
       reader.add(reader.where() + "." + item.key() +
                  ": found an unknown key, expected assume_timezone, future_skew_s, depth_max, "
-                 "record_bytes_max, join_attributes or bare_records");
+                 "record_bytes_max, join_attributes, bare_records or otlp");
     }
   }
+}
+
+void read_otlp(Reader& reader, IngestConfig& config) {
+  const json* section = reader.find("otlp");
+  if (section == nullptr) return;
+  if (!section->is_object()) return reader.fault("otlp", *section, "an object");
+  struct Key {
+    std::string_view name;
+    std::int64_t low;
+    std::int64_t high;
+    std::uint32_t* target;
+  };
+  std::uint32_t memory = static_cast<std::uint32_t>(config.otlp_source_memory_bytes);
+  const Key keys[] = {
+      {"attributes_max", 1, 1'000'000, &config.otlp_attributes_max},
+      {"fields_max", 100, 100'000'000, &config.otlp_fields_max},
+      {"text_bytes_max", 64, kRecordBytesLimit, &config.otlp_text_bytes_max},
+      {"source_bytes_max", 256, 65'536, &config.otlp_source_bytes_max},
+      {"sources_max", 16, 500'000, &config.otlp_sources_max},
+      {"source_memory_bytes", 65'536, 1 << 30, &memory},
+  };
+  Reader inner(*section, reader.where() + ".otlp");
+  for (const auto& item : section->items()) {
+    const bool is_known =
+        std::ranges::any_of(keys, [&](const Key& key) { return key.name == item.key(); });
+    if (is_known) continue;
+    inner.add(inner.where() + "." + item.key() +
+              ": found an unknown key, expected attributes_max, "
+              "fields_max, text_bytes_max, source_bytes_max, sources_max or source_memory_bytes");
+  }
+  for (const Key& key : keys) {
+    inner.integer(key.name, key.low, key.high,
+                  [&](std::int64_t value) { *key.target = static_cast<std::uint32_t>(value); });
+  }
+  config.otlp_source_memory_bytes = memory;
+  if (!inner.faults().empty()) reader.add(inner.faults());
 }
 
 }  // namespace
@@ -129,6 +169,7 @@ IngestConfig ingest_config(const json& section, std::string_view where) {
   reader.integer("record_bytes_max", 1024, kRecordBytesLimit,
                  [&](std::int64_t n) { config.record_bytes_max = static_cast<std::uint32_t>(n); });
   read_join_attributes(reader, config);
+  read_otlp(reader, config);
   if (const json* table = reader.find("bare_records")) {
     try {
       config.bare = BareMapping::standard_with(table->dump(), std::string(where) + ".bare_records");

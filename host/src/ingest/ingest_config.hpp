@@ -18,8 +18,18 @@ struct IngestConfig {
   std::int64_t future_skew_ns = 300'000'000'000;  // later times are clamped (future_skew_s)
   std::uint32_t depth_max = 64;                   // nesting of one record (depth_max)
   std::uint32_t record_bytes_max = 1U << 20;      // (record_bytes_max)
-  // Extension attributes and data members whose text is a join key (join_attributes).
-  std::vector<std::string> join_attributes;
+  // Of one span, its events and links (otlp.attributes_max); a map in a value has as many at most.
+  std::uint32_t otlp_attributes_max = 1024;
+  std::uint32_t otlp_fields_max = 20'000;         // protobuf fields of one span (otlp.fields_max)
+  std::uint32_t otlp_text_bytes_max = 256 << 10;  // one name, key or value (otlp.text_bytes_max)
+  // Text of one resource with its scope (otlp.source_bytes_max), how many of them are kept
+  // (otlp.sources_max) and their bytes in all (otlp.source_memory_bytes).
+  std::uint32_t otlp_source_bytes_max = 8192;
+  std::uint32_t otlp_sources_max = 10'000;
+  std::uint64_t otlp_source_memory_bytes = 16U << 20;
+  // Extension attributes, data members and attributes of spans whose text is a join key
+  // (join_attributes; what is given replaces the default).
+  std::vector<std::string> join_attributes{"prediction_id"};
   // How records without specversion become events (bare_records: replaces single types of the
   // default table; a type mapped to null is refused). Never null.
   std::shared_ptr<const BareMapping> bare;
