@@ -10,8 +10,13 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
 
 #include "event/error.hpp"
+#include "store/byte_sections.hpp"
+#include "store/span_batch.hpp"
 
 namespace ephor::host {
 namespace {
@@ -21,8 +26,15 @@ static_assert(sizeof(Hash128) == 16);
 
 constexpr int kLevel = 1;
 constexpr std::size_t kVarintBytesMax = 10;
-// varint length (u32) + encoding + flags + varint time
-constexpr std::uint64_t kHeaderBytesPerRecordMax = 5 + 2 + kVarintBytesMax;
+// varint length (u32) + encoding + flags + varint time + varint source (u32)
+constexpr std::uint64_t kHeaderBytesPerRecordMax = 5 + 2 + kVarintBytesMax + 5;
+// A source's text and its length.
+constexpr std::uint64_t kSourceBytesMax = (64U << 10U) + 5;
+
+// Numbers of one byte may become eight, and forms and columns come on top. (The frame's own blocks
+// are the closer bound.)
+constexpr std::uint64_t kSpanGrowthMax = 8;
+constexpr std::uint64_t kSpanHeadBytesMax = 4U << 20U;
 
 struct ContextDeleter {
   void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
@@ -44,14 +56,27 @@ class Compressor {
   std::string compress(std::size_t plain_size) {
     const std::size_t bound = ZSTD_compressBound(plain_size);
     char* out = packed_.reserve(bound);
-    const std::size_t size = ZSTD_compress2(context_.get(), out, bound, plain_.data(), plain_size);
-    if (ZSTD_isError(size) != 0) {
-      throw HostError(EPHOR_INTERNAL, std::string("journal: zstd: ") + ZSTD_getErrorName(size));
+    return packed(checked(ZSTD_compress2(context_.get(), out, bound, plain_.data(), plain_size)));
+  }
+
+  // One frame, in which each part begins blocks of its own.
+  std::string compress(std::initializer_list<std::string_view> parts) {
+    std::size_t plain_size = 0;
+    for (const std::string_view part : parts) plain_size += part.size();
+    constexpr std::size_t kBlockBytes = 64;  // what a block more may take
+    ZSTD_outBuffer out{nullptr, ZSTD_compressBound(plain_size) + kBlockBytes * parts.size(), 0};
+    out.dst = packed_.reserve(out.size);
+    checked(ZSTD_CCtx_reset(context_.get(), ZSTD_reset_session_only));
+    checked(ZSTD_CCtx_setPledgedSrcSize(context_.get(), plain_size));
+    for (const std::string_view& part : parts) {
+      ZSTD_inBuffer in{part.data(), part.size(), 0};
+      const bool is_last = &part == parts.end() - 1;
+      if (checked(ZSTD_compressStream2(context_.get(), &out, &in,
+                                       is_last ? ZSTD_e_end : ZSTD_e_flush)) != 0) {
+        throw HostError(EPHOR_INTERNAL, "journal: zstd: a frame above its bound");
+      }
     }
-    std::string packed(out, size);
-    plain_.shrink();
-    packed_.shrink();
-    return packed;
+    return packed(out.pos);
   }
 
  private:
@@ -78,25 +103,63 @@ class Compressor {
     std::size_t capacity_ = 0;
   };
 
+  static std::size_t checked(std::size_t result) {
+    if (ZSTD_isError(result) == 0) return result;
+    throw HostError(EPHOR_INTERNAL, std::string("journal: zstd: ") + ZSTD_getErrorName(result));
+  }
+  std::string packed(std::size_t size) {
+    std::string out(packed_.data(), size);
+    plain_.shrink();
+    packed_.shrink();
+    return out;
+  }
+
   std::unique_ptr<ZSTD_CCtx, ContextDeleter> context_;
   Scratch plain_;
   Scratch packed_;
 };
 
-char* put_varint(char* out, std::uint64_t value) {
-  while (value >= 0x80) {
-    *out++ = static_cast<char>((value & 0x7F) | 0x80);
-    value >>= 7U;
+// Where the sources of a batch's OTLP events stand among those that it stores.
+class SourceTable {
+ public:
+  explicit SourceTable(const Batch& batch) {
+    if (batch.sources.empty()) return;
+    std::unordered_map<std::uint32_t, std::string_view> known;
+    for (const BatchSource& source : batch.sources) known.emplace(source.number, source.text);
+    for (const ephor_event& event : batch.events) {
+      if (event.encoding != EPHOR_ENCODING_OTLP || index_of(event.source) != 0) continue;
+      const auto found = known.find(event.source);
+      if (found == known.end()) continue;
+      if (found->second.size() + 5 > kSourceBytesMax) {
+        throw HostError(EPHOR_INVALID,
+                        "journal: a source of " + std::to_string(found->second.size()) +
+                            " bytes, expected at most " + std::to_string(kSourceBytesMax - 5));
+      }
+      texts_.push_back(found->second);
+      last_number_ = event.source;
+      last_index_ = static_cast<std::uint32_t>(texts_.size());
+      indices_.emplace(last_number_, last_index_);
+    }
   }
-  *out++ = static_cast<char>(value);
-  return out;
-}
 
-// Differences wrap around: any two times can follow each other.
-std::uint64_t zigzag(std::uint64_t difference) {
-  return (difference << 1U) ^ (0 - (difference >> 63U));
-}
-std::uint64_t unzigzag(std::uint64_t coded) { return (coded >> 1U) ^ (0 - (coded & 1U)); }
+  // From 1; 0: not among them.
+  std::uint32_t index_of(std::uint32_t number) {
+    if (number != last_number_ || last_index_ == 0) {
+      const auto found = indices_.find(number);
+      if (found == indices_.end()) return 0;
+      last_number_ = number;
+      last_index_ = found->second;
+    }
+    return last_index_;
+  }
+  const std::vector<std::string_view>& texts() const { return texts_; }
+
+ private:
+  std::vector<std::string_view> texts_;
+  std::unordered_map<std::uint32_t, std::uint32_t> indices_;
+  std::uint32_t last_number_ = 0;
+  std::uint32_t last_index_ = 0;
+};
 
 char* put_header(char* out, const Batch& batch) {
   out = put_varint(out, batch.events.size());
@@ -132,31 +195,6 @@ char* put_records(char* out, const Batch& batch) {
   flush();
   return out;
 }
-
-class Reader {
- public:
-  Reader(const char* data, std::size_t size) : data_(data), size_(size) {}
-
-  std::uint64_t varint() {
-    std::uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-      const std::uint64_t byte = u8();
-      value |= (byte & 0x7F) << shift;
-      if ((byte & 0x80) == 0) return value;
-    }
-    throw std::runtime_error("a varint longer than 64 bits at byte " + std::to_string(at_));
-  }
-  std::uint8_t u8() {
-    if (at_ >= size_) throw std::runtime_error("the header ends in the middle of a record");
-    return static_cast<std::uint8_t>(data_[at_++]);
-  }
-  std::uint64_t offset() const { return at_; }
-
- private:
-  const char* data_;
-  std::size_t size_;
-  std::size_t at_ = 0;
-};
 
 // The most that the blocks of a frame can hold (RFC 8878, section 3.1.1): what its header claims is
 // not believed beyond that, so that damage cannot ask for any amount of memory.
@@ -212,60 +250,58 @@ void decompress(std::string_view body, std::uint64_t size_max, Buffer& bytes) {
   std::memset(bytes.data() + size, 0, kRecordSlackBytes);
 }
 
-}  // namespace
-
-EncodedBatch encode_batch(const Batch& batch) {
-  if (batch.events.empty() || batch.events.size() > kBatchEventsMax) {
-    throw HostError(EPHOR_INVALID, "journal: a batch of " + std::to_string(batch.events.size()) +
-                                       " events, expected 1 to " + std::to_string(kBatchEventsMax));
+void read_source_sizes(ByteReader& reader, std::uint64_t count, std::vector<std::uint64_t>& sizes,
+                       std::uint64_t& total) {
+  const std::uint64_t sources = reader.varint();
+  if (sources > count) {
+    throw std::runtime_error(std::to_string(sources) + " sources of " + std::to_string(count) +
+                             " records");
   }
-  if (batch.ids.size() != batch.events.size()) {
-    throw HostError(EPHOR_INVALID, "journal: " + std::to_string(batch.ids.size()) + " ids for " +
-                                       std::to_string(batch.events.size()) +
-                                       " events, expected one each");
+  sizes.resize(sources);
+  for (std::uint64_t& size : sizes) {
+    size = reader.varint();
+    if (size > kSourceBytesMax) {
+      throw std::runtime_error("a source of " + std::to_string(size) + " bytes");
+    }
+    total += size;
   }
-  EncodedBatch encoded;
-  encoded.codec = kCodecZstd1;
-  encoded.count = static_cast<std::uint32_t>(batch.events.size());
-  encoded.time_min_ns = std::numeric_limits<std::int64_t>::max();
-  encoded.time_max_ns = std::numeric_limits<std::int64_t>::min();
-  for (const ephor_event& event : batch.events) {
-    encoded.record_bytes += event.record_length;
-    encoded.time_min_ns = std::min(encoded.time_min_ns, event.time_ns);
-    encoded.time_max_ns = std::max(encoded.time_max_ns, event.time_ns);
-  }
-  thread_local Compressor compressor;
-  // Copying the records together and compressing in one call beats feeding the ranges to the
-  // streaming interface, which copies into its window anyhow (store_bench measures both).
-  char* const plain = compressor.plain(encoded.record_bytes + kVarintBytesMax +
-                                       encoded.count * kHeaderBytesPerRecordMax);
-  const char* const end = put_records(put_header(plain, batch), batch);
-  encoded.body = compressor.compress(static_cast<std::size_t>(end - plain));
-  encoded.ids.assign(reinterpret_cast<const char*>(batch.ids.data()),
-                     batch.ids.size() * sizeof(Hash128));
-  return encoded;
 }
 
-void decode_body(std::uint32_t codec, std::string_view body, std::uint64_t count,
-                 std::uint64_t record_bytes, StoredBatch& batch) {
-  if (codec != kCodecZstd1) {
-    throw std::runtime_error("codec " + std::to_string(codec) + ", expected " +
-                             std::to_string(kCodecZstd1));
+void encode_columns(const Batch& batch, Compressor& compressor, EncodedBatch& encoded) {
+  SourceTable sources(batch);
+  std::vector<std::uint32_t> source_of;
+  source_of.reserve(batch.events.size());
+  for (const ephor_event& event : batch.events) {
+    const bool is_span = event.encoding == EPHOR_ENCODING_OTLP;
+    source_of.push_back(is_span ? sources.index_of(event.source) : 0);
   }
-  if (count == 0 || count > kBatchEventsMax) {
-    throw std::runtime_error("a count of " + std::to_string(count) + " events");
+  // Kept between batches, as the compressor's buffers are.
+  thread_local SectionWriter parts;
+  for (std::string* part : {&parts.head, &parts.numbers, &parts.texts, &parts.random}) {
+    constexpr std::size_t kKeepBytesMax = 1U << 20U;
+    if (part->capacity() > kKeepBytesMax) *part = {};
+    part->clear();
   }
-  constexpr std::uint64_t kRecordBytesMax =
-      std::uint64_t{kBatchEventsMax} * std::numeric_limits<std::uint32_t>::max();
-  if (record_bytes > kRecordBytesMax) {
-    throw std::runtime_error("a size of " + std::to_string(record_bytes) + " bytes");
+  encode_spans(batch, source_of, sources.texts(), encoded.record_bytes, parts, encoded.ids);
+  std::string top;
+  for (const std::uint64_t size :
+       {std::uint64_t{encoded.count}, encoded.record_bytes, std::uint64_t{parts.head.size()},
+        std::uint64_t{parts.numbers.size()}, std::uint64_t{parts.texts.size()}}) {
+    append_varint(top, size);
   }
-  decompress(body, record_bytes + kVarintBytesMax + count * kHeaderBytesPerRecordMax, batch.bytes);
+  parts.head.insert(0, top);
+  encoded.body = compressor.compress({parts.head, parts.numbers, parts.texts, parts.random});
+}
 
-  Reader reader(batch.bytes.data(), batch.bytes.size());
+// Of codecs 1 and 2.
+void decode_in_order(bool has_sources, std::uint64_t count, StoredBatch& batch) {
+  ByteReader reader(batch.bytes.view(), "the header ends");
   if (const std::uint64_t found = reader.varint(); found != count) {
     throw std::runtime_error(std::to_string(found) + " records, expected " + std::to_string(count));
   }
+  std::vector<std::uint64_t> source_sizes;
+  std::uint64_t source_bytes = 0;
+  if (has_sources) read_source_sizes(reader, count, source_sizes, source_bytes);
   batch.records.resize(count);
   std::uint64_t time = 0;
   std::uint64_t total = 0;
@@ -281,24 +317,126 @@ void decode_body(std::uint32_t codec, std::string_view body, std::uint64_t count
     record.time_ns = static_cast<std::int64_t>(time);
     record.offset = total;
     total += length;
+    record.source = 0;
+    if (!has_sources || record.encoding != EPHOR_ENCODING_OTLP) continue;
+    const std::uint64_t source = reader.varint();
+    if (source > source_sizes.size()) {
+      throw std::runtime_error("source " + std::to_string(source) + " of " +
+                               std::to_string(source_sizes.size()));
+    }
+    record.source = static_cast<std::uint32_t>(source);
   }
-  if (reader.offset() + total != batch.bytes.size()) {
+  if (reader.offset() + source_bytes + total != batch.bytes.size()) {
     throw std::runtime_error(std::to_string(batch.bytes.size() - reader.offset()) +
-                             " bytes of records, expected " + std::to_string(total));
+                             " bytes of records, expected " + std::to_string(source_bytes + total));
   }
-  for (StoredRecord& record : batch.records) record.offset += reader.offset();
+  batch.sources.clear();
+  std::uint64_t at = reader.offset();
+  for (const std::uint64_t size : source_sizes) {
+    batch.sources.emplace_back(batch.bytes.data() + at, size);
+    at += size;
+  }
+  for (StoredRecord& record : batch.records) record.offset += at;
+  batch.stored_ids.resize(count);
 }
 
-std::vector<Hash128> decode_ids(std::string_view ids, std::uint64_t count) {
+void check_id_bytes(std::string_view ids, std::uint64_t count) {
   // Not count * 16, which wraps around for a count that is damaged.
-  if (ids.size() % sizeof(Hash128) != 0 || ids.size() / sizeof(Hash128) != count) {
-    throw std::runtime_error(std::to_string(ids.size()) + " bytes of ids, expected " +
-                             std::to_string(sizeof(Hash128)) + " for each of " +
-                             std::to_string(count) + " events");
+  if (ids.size() % sizeof(Hash128) == 0 && ids.size() / sizeof(Hash128) == count) return;
+  throw std::runtime_error(std::to_string(ids.size()) + " bytes of ids, expected " +
+                           std::to_string(sizeof(Hash128)) + " for each of " +
+                           std::to_string(count) + " events");
+}
+
+// What an undamaged body of this row unpacks to at most. Throws for a row that cannot be.
+std::uint64_t plain_bytes_max(std::uint32_t codec, std::uint64_t count,
+                              std::uint64_t record_bytes) {
+  if (codec < kCodecZstd1 || codec > kCodecSpans) {
+    throw std::runtime_error("codec " + std::to_string(codec) + ", expected " +
+                             std::to_string(kCodecZstd1) + " to " + std::to_string(kCodecSpans));
   }
+  if (count == 0 || count > kBatchEventsMax) {
+    throw std::runtime_error("a count of " + std::to_string(count) + " events");
+  }
+  constexpr std::uint64_t kRecordBytesMax =
+      std::uint64_t{kBatchEventsMax} * std::numeric_limits<std::uint32_t>::max();
+  if (record_bytes > kRecordBytesMax) {
+    throw std::runtime_error("a size of " + std::to_string(record_bytes) + " bytes");
+  }
+  const std::uint64_t most =
+      record_bytes + 2 * kVarintBytesMax +
+      count * (kHeaderBytesPerRecordMax + (codec != kCodecZstd1 ? kSourceBytesMax : 0));
+  return codec == kCodecSpans ? most * kSpanGrowthMax + kSpanHeadBytesMax : most;
+}
+
+}  // namespace
+
+EncodedBatch encode_batch(const Batch& batch) {
+  if (batch.events.empty() || batch.events.size() > kBatchEventsMax) {
+    throw HostError(EPHOR_INVALID, "journal: a batch of " + std::to_string(batch.events.size()) +
+                                       " events, expected 1 to " + std::to_string(kBatchEventsMax));
+  }
+  if (batch.ids.size() != batch.events.size()) {
+    throw HostError(EPHOR_INVALID, "journal: " + std::to_string(batch.ids.size()) + " ids for " +
+                                       std::to_string(batch.events.size()) +
+                                       " events, expected one each");
+  }
+  EncodedBatch encoded;
+  encoded.count = static_cast<std::uint32_t>(batch.events.size());
+  encoded.time_min_ns = std::numeric_limits<std::int64_t>::max();
+  encoded.time_max_ns = std::numeric_limits<std::int64_t>::min();
+  bool has_spans = false;
+  for (const ephor_event& event : batch.events) {
+    encoded.record_bytes += event.record_length;
+    encoded.time_min_ns = std::min(encoded.time_min_ns, event.time_ns);
+    encoded.time_max_ns = std::max(encoded.time_max_ns, event.time_ns);
+    has_spans = has_spans || event.encoding == EPHOR_ENCODING_OTLP;
+  }
+  thread_local Compressor compressor;
+  if (has_spans) {
+    encoded.codec = kCodecSpans;
+    encode_columns(batch, compressor, encoded);
+    return encoded;
+  }
+  encoded.codec = kCodecZstd1;
+  // Copying the records together and compressing in one call beats feeding the ranges to the
+  // streaming interface, which copies into its window anyhow (store_bench measures both).
+  char* const plain = compressor.plain(encoded.record_bytes + kVarintBytesMax +
+                                       encoded.count * kHeaderBytesPerRecordMax);
+  const char* const end = put_records(put_header(plain, batch), batch);
+  encoded.body = compressor.compress(static_cast<std::size_t>(end - plain));
+  encoded.ids.assign(reinterpret_cast<const char*>(batch.ids.data()),
+                     batch.ids.size() * sizeof(Hash128));
+  return encoded;
+}
+
+void decode_body(std::uint32_t codec, std::string_view body, std::uint64_t count,
+                 std::uint64_t record_bytes, StoredBatch& batch) {
+  if (codec != kCodecSpans) {
+    decompress(body, plain_bytes_max(codec, count, record_bytes), batch.bytes);
+    return decode_in_order(codec == kCodecZstdSources, count, batch);
+  }
+  Buffer plain;
+  decompress(body, plain_bytes_max(codec, count, record_bytes), plain);
+  decode_spans(plain.view(), count, record_bytes, batch);
+}
+
+std::vector<Hash128> decode_ids(std::uint32_t codec, std::string_view ids, std::string_view body,
+                                std::uint64_t count, std::uint64_t record_bytes) {
+  if (codec == kCodecSpans) {
+    Buffer plain;
+    decompress(body, plain_bytes_max(codec, count, record_bytes), plain);
+    return decode_span_ids(plain.view(), count, record_bytes, ids);
+  }
+  check_id_bytes(ids, count);
   std::vector<Hash128> decoded(count);
   if (count != 0) std::memcpy(decoded.data(), ids.data(), ids.size());
   return decoded;
+}
+
+void read_stored_ids(std::string_view ids, StoredBatch& batch) {
+  check_id_bytes(ids, batch.stored_ids.size());
+  if (!ids.empty()) std::memcpy(batch.stored_ids.data(), ids.data(), ids.size());
 }
 
 }  // namespace ephor::host

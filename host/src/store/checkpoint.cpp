@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/checkpoint.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <iterator>
+#include <limits>
 
 #include "event/error.hpp"
 
 namespace ephor::host {
 namespace {
+
+constexpr std::size_t kBlockBytes = 256U << 10U;
 
 std::string_view kind_name(std::uint32_t kind) {
   constexpr std::string_view kNames[] = {"null", "integer", "real", "text", "json", "blob"};
@@ -43,6 +48,12 @@ void require_count(const Table& table, std::size_t found, std::size_t expected, 
 
 void require_fit(const Table& table, std::size_t column, const ephor_cell& cell) {
   const bool null = is_null(cell);
+  const bool has_bytes = !null && cell.kind != EPHOR_CELL_INTEGER && cell.kind != EPHOR_CELL_REAL;
+  if (has_bytes && cell.bytes.size > std::numeric_limits<std::int32_t>::max()) {
+    throw HostError(EPHOR_INVALID, "storage: " + table.name + "." + table.columns[column].name +
+                                       ": found " + std::to_string(cell.bytes.size) +
+                                       " bytes, expected less than 2 GiB");
+  }
   if (null && !table.is_key(column)) return;
   if (!null && fits(cell.kind, table.columns[column].type)) return;
   throw HostError(EPHOR_INVALID,
@@ -71,15 +82,30 @@ void Checkpoint::add(const ephor_cell& cell) {
   }
   switch (cell.kind) {
     case EPHOR_CELL_INTEGER:
-      cells_.push_back({cell.kind, static_cast<std::uint64_t>(cell.integer), 0});
+      cells_.push_back({static_cast<std::uint64_t>(cell.integer), 0, cell.kind});
       return;
     case EPHOR_CELL_REAL:
-      cells_.push_back({cell.kind, std::bit_cast<std::uint64_t>(cell.real), 0});
+      cells_.push_back({std::bit_cast<std::uint64_t>(cell.real), 0, cell.kind});
       return;
     default:
-      cells_.push_back({cell.kind, bytes_.size(), cell.bytes.size});
-      if (cell.bytes.size != 0) bytes_.append(cell.bytes.data, cell.bytes.size);
+      cells_.push_back({std::bit_cast<std::uint64_t>(keep(cell.bytes)),
+                        static_cast<std::uint32_t>(cell.bytes.size), cell.kind});
   }
+}
+
+// Large bytes get a block of their own.
+const char* Checkpoint::keep(ephor_view bytes) {
+  if (bytes.size == 0) return "";
+  if (blocks_.empty() || blocks_.back().size - blocks_.back().used < bytes.size) {
+    const std::size_t size = std::max<std::size_t>(bytes.size, kBlockBytes);
+    blocks_.push_back({std::unique_ptr<char[]>(new char[size]), 0, size});
+    block_bytes_ += size;
+  }
+  Block& block = blocks_.back();
+  char* const kept = block.bytes.get() + block.used;
+  std::memcpy(kept, bytes.data, bytes.size);
+  block.used += bytes.size;
+  return kept;
 }
 
 void Checkpoint::upsert(std::string_view table, std::span<const ephor_cell> cells) {
@@ -103,7 +129,8 @@ void Checkpoint::erase(std::string_view table, std::span<const ephor_cell> key) 
 void Checkpoint::clear() {
   rows_.clear();
   cells_.clear();
-  bytes_.clear();
+  blocks_.clear();
+  block_bytes_ = 0;
   state_.clear();
 }
 
@@ -121,7 +148,7 @@ ephor_cell Checkpoint::cell(const Row& row, std::size_t index) const {
       out.real = std::bit_cast<double>(cell.value);
       break;
     default:
-      out.bytes = {bytes_.data() + cell.value, cell.size};
+      out.bytes = {std::bit_cast<const char*>(cell.value), cell.size};
   }
   return out;
 }

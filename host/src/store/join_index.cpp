@@ -45,8 +45,29 @@ std::uint64_t load_u64(const char* at) {
 
 }  // namespace
 
+// One read transaction: without it every page that is read takes and gives back the file's locks.
+class JoinIndex::Pages::Snapshot {
+ public:
+  explicit Snapshot(Pages& pages) : pages_(pages) { pages_.begin_.step(); }
+  ~Snapshot() {
+    try {
+      pages_.end_.step();
+    } catch (const std::exception&) {
+      sqlite::roll_back(pages_.session_);
+    }
+  }
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+
+ private:
+  Pages& pages_;
+};
+
 JoinIndex::Pages::Pages(soci::session& session)
-    : select_(session, "SELECT body FROM join_pages WHERE page = ?") {}
+    : session_(session),
+      select_(session, "SELECT body FROM join_pages WHERE page = ?"),
+      begin_(session, "BEGIN"),
+      end_(session, "COMMIT") {}
 
 std::vector<JoinIndex::Pages::Entry> JoinIndex::Pages::read(std::int64_t page) {
   const sqlite::CursorScope scope(select_);
@@ -64,11 +85,6 @@ std::vector<JoinIndex::Pages::Entry> JoinIndex::Pages::read(std::int64_t page) {
     std::memcpy(&entries[i].offset, offsets + i * sizeof(std::uint32_t), sizeof(std::uint32_t));
   }
   return entries;
-}
-
-void JoinIndex::Tail::add(std::uint64_t position, std::span<const std::uint64_t> added) {
-  keys.insert(keys.end(), added.begin(), added.end());
-  positions.insert(positions.end(), added.size(), position);
 }
 
 JoinIndex::JoinIndex(soci::session& writer, std::size_t run_entries, bool read_only)
@@ -120,11 +136,10 @@ void JoinIndex::add(std::uint64_t position, std::span<const std::uint64_t> keys)
 
 void JoinIndex::flush_if_full() {
   // The writer is the only one that changes tail_, so it may read it without the lock.
-  if (tail_.keys.size() + staged_.keys.size() < run_entries_) return;
-  Tail all = tail_;
-  all.keys.insert(all.keys.end(), staged_.keys.begin(), staged_.keys.end());
-  all.positions.insert(all.positions.end(), staged_.positions.begin(), staged_.positions.end());
-  staged_run_ = write_run(all);
+  if (tail_.size() + staged_.size() < run_entries_) return;
+  JoinTail all = tail_;
+  all.append(staged_);
+  staged_run_ = write_run(*all.merged());
   sqlite::execute(writer_, "DELETE FROM join_tail");
 }
 
@@ -148,32 +163,27 @@ void JoinIndex::find_unowned_pages() {
   next_page_ = std::max(end, at);
 }
 
-std::shared_ptr<const JoinIndex::Run> JoinIndex::write_run(const Tail& tail) {
+std::shared_ptr<const JoinIndex::Run> JoinIndex::write_run(const JoinTail::Segment& sorted) {
   auto run = std::make_shared<Run>();
-  const auto [low, high] = std::minmax_element(tail.positions.begin(), tail.positions.end());
-  run->first_position = *low;
-  run->last_position = *high;
-  if (*high - *low > std::numeric_limits<std::uint32_t>::max()) {
-    throw std::runtime_error("join index: a run spans more than 2^32 batches");
-  }
-  std::vector<Pages::Entry> entries(tail.keys.size());
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    entries[i] = {tail.keys[i], static_cast<std::uint32_t>(tail.positions[i] - *low)};
-  }
-  std::sort(entries.begin(), entries.end());
-
+  const auto [low, high] = std::minmax_element(sorted.offsets.begin(), sorted.offsets.end());
+  run->first_position = sorted.first_position + *low;
+  run->last_position = sorted.first_position + *high;
   run->first_page = next_page_;
   long long page = run->first_page;
   soci::blob body(writer_);
   soci::statement insert_page =
       (writer_.prepare << "INSERT INTO join_pages(page, body) VALUES(:p, :b)", soci::use(page),
        soci::use(body));
-  for (std::size_t begin = 0; begin < entries.size(); begin += kPageEntries, ++page) {
-    const std::size_t count = std::min(kPageEntries, entries.size() - begin);
-    const auto first = entries.begin() + static_cast<std::ptrdiff_t>(begin);
-    assign(body, join_page_bytes({first, first + static_cast<std::ptrdiff_t>(count)}));
+  std::vector<Pages::Entry> entries;
+  for (std::size_t begin = 0; begin < sorted.keys.size(); begin += kPageEntries, ++page) {
+    const std::size_t end = std::min(begin + kPageEntries, sorted.keys.size());
+    entries.clear();
+    for (std::size_t i = begin; i < end; ++i) {
+      entries.push_back({sorted.keys[i], sorted.offsets[i] - *low});
+    }
+    assign(body, join_page_bytes(entries));
     insert_page.execute(true);
-    run->fences.push_back(first->key);
+    run->fences.push_back(entries.front().key);
   }
 
   write_directory(*run);
@@ -208,22 +218,21 @@ void JoinIndex::remove_before(std::uint64_t position) {
 }
 
 void JoinIndex::publish() {
-  const std::unique_lock lock(mutex_);
-  if (staged_run_ != nullptr) {
-    runs_.push_back(std::move(staged_run_));
-    tail_ = {};
-  } else {
-    tail_.keys.insert(tail_.keys.end(), staged_.keys.begin(), staged_.keys.end());
-    tail_.positions.insert(tail_.positions.end(), staged_.positions.begin(),
-                           staged_.positions.end());
+  JoinTail tail;  // made before the lock, which look-ups wait for
+  if (staged_run_ == nullptr) {
+    tail = tail_;
+    tail.append(staged_);
   }
-  if (const std::uint64_t position = staged_remove_before_; position != 0) {
-    removed_before_ = std::max(removed_before_, position);
-    std::erase_if(runs_, [&](const auto& run) { return run->last_position < position; });
-    const auto kept = std::lower_bound(tail_.positions.begin(), tail_.positions.end(), position) -
-                      tail_.positions.begin();
-    tail_.positions.erase(tail_.positions.begin(), tail_.positions.begin() + kept);
-    tail_.keys.erase(tail_.keys.begin(), tail_.keys.begin() + kept);
+  const std::uint64_t position = staged_remove_before_;
+  if (position != 0) tail.remove_before(position);
+  {
+    const std::unique_lock lock(mutex_);
+    if (staged_run_ != nullptr) runs_.push_back(std::move(staged_run_));
+    std::swap(tail_, tail);
+    if (position != 0) {
+      removed_before_ = std::max(removed_before_, position);
+      std::erase_if(runs_, [&](const auto& run) { return run->last_position < position; });
+    }
   }
   discard();
 }
@@ -234,7 +243,8 @@ void JoinIndex::discard() {
   staged_remove_before_ = 0;
 }
 
-std::vector<std::uint64_t> JoinIndex::find(std::uint64_t key, Pages& pages) const {
+std::vector<std::uint64_t> JoinIndex::find(std::span<const std::uint64_t> keys,
+                                           Pages& pages) const {
   constexpr int kTriesMax = 8;  // runs may be merged away while one looks
   std::vector<std::uint64_t> positions;
   bool is_complete = false;
@@ -245,12 +255,16 @@ std::vector<std::uint64_t> JoinIndex::find(std::uint64_t key, Pages& pages) cons
     {
       const std::shared_lock lock(mutex_);
       runs = runs_;
-      for (std::size_t at = 0; at < tail_.keys.size(); ++at) {
-        if (tail_.keys[at] == key) positions.push_back(tail_.positions[at]);
+      tail_.find(keys, positions);
+    }
+    if (!runs.empty()) {
+      const Pages::Snapshot snapshot(pages);  // of a later state than that of `runs`
+      for (const auto& run : runs) {
+        for (const std::uint64_t key : keys) {
+          is_complete = find_in_run(*run, key, pages, positions) && is_complete;
+        }
       }
     }
-    for (const auto& run : runs)
-      is_complete = find_in_run(*run, key, pages, positions) && is_complete;
     if (read_only_) break;
   }
   std::sort(positions.begin(), positions.end());
@@ -272,7 +286,7 @@ void JoinIndex::visit(Pages& pages, const EntryVisitor& visitor) const {
       }
     }
   }
-  for (std::size_t i = 0; i < tail_.keys.size(); ++i) visitor(tail_.keys[i], tail_.positions[i]);
+  tail_.visit(visitor);
 }
 
 bool JoinIndex::find_in_run(const Run& run, std::uint64_t key, Pages& pages,

@@ -4,10 +4,10 @@
 //
 // Keys are hashes, so in one B-tree every key of a batch would touch a page of its own, and each
 // commit would write hundreds of pages. Instead keys collect in memory (and, to survive a crash, as
-// one row per batch in `join_tail`); after kRunEntries of them they are sorted and written once as
-// a run: consecutive pages of sorted (key, position), each as large as a database page, and a
-// directory row with the first key of every page. A look-up searches the tail in memory and reads
-// one page per run. Eight runs of about one size are merged into one, a little at a time, so that
+// one row per batch in `join_tail`); after kRunEntries of them they are written once as a run:
+// consecutive pages of sorted (key, position), each as large as a database page, and a directory
+// row with the first key of every page. A look-up searches the tail in memory and reads one page
+// per run. Eight runs of about one size are merged into one, a little at a time, so that
 // the number of runs grows with the logarithm of the journal.
 #pragma once
 
@@ -19,13 +19,14 @@
 #include <span>
 #include <vector>
 
+#include "store/join_tail.hpp"
 #include "store/sqlite_cursor.hpp"
 
 namespace ephor::host {
 
 class JoinIndex {
  public:
-  static constexpr std::size_t kRunEntries = 262'144;  // 4 MB in memory, 3 MB on disk
+  static constexpr std::size_t kRunEntries = 262'144;  // 3 MB in memory and on disk
 
   // Makes the tables if they are missing and loads tail and directory. `writer` outlives it.
   explicit JoinIndex(soci::session& writer, std::size_t run_entries = kRunEntries,
@@ -64,9 +65,15 @@ class JoinIndex {
 
    private:
     friend class JoinIndex;
+    class Snapshot;
+
+    soci::session& session_;
     sqlite::Cursor select_;
+    sqlite::Cursor begin_;
+    sqlite::Cursor end_;
   };
-  std::vector<std::uint64_t> find(std::uint64_t key, Pages& pages) const;
+  // Of the batches that hold one of `keys` at least. `pages` has no transaction open.
+  std::vector<std::uint64_t> find(std::span<const std::uint64_t> keys, Pages& pages) const;
   // Every entry there is. `pages` is a connection of the caller's.
   using EntryVisitor = std::function<void(std::uint64_t key, std::uint64_t position)>;
   void visit(Pages& pages, const EntryVisitor& visitor) const;
@@ -81,12 +88,6 @@ class JoinIndex {
     std::int64_t end_page() const { return first_page + static_cast<std::int64_t>(fences.size()); }
   };
   using Runs = std::vector<std::shared_ptr<const Run>>;
-  // Two arrays: a look-up scans the keys alone.
-  struct Tail {
-    std::vector<std::uint64_t> keys;
-    std::vector<std::uint64_t> positions;
-    void add(std::uint64_t position, std::span<const std::uint64_t> added);
-  };
   struct PageRange {
     std::int64_t begin = 0;
     std::int64_t end = 0;
@@ -95,7 +96,7 @@ class JoinIndex {
 
   void load();
   void find_unowned_pages();
-  std::shared_ptr<const Run> write_run(const Tail& tail);
+  std::shared_ptr<const Run> write_run(const JoinTail::Segment& sorted);
   void write_directory(const Run& run);
   void begin_merge();
   void advance_merge();
@@ -112,7 +113,7 @@ class JoinIndex {
   const bool read_only_;
 
   // The transaction in hand; writer's thread only.
-  Tail staged_;
+  JoinTail staged_;
   std::shared_ptr<const Run> staged_run_;
   std::uint64_t staged_remove_before_ = 0;
 
@@ -129,7 +130,7 @@ class JoinIndex {
 
   mutable std::shared_mutex mutex_;  // guards runs_ and tail_
   Runs runs_;                        // ascending by position
-  Tail tail_;
+  JoinTail tail_;
 };
 
 }  // namespace ephor::host

@@ -33,7 +33,8 @@ struct EncodedBatch {
   std::int64_t time_max_ns = 0;
   std::uint64_t record_bytes = 0;  // sum of the records' lengths
   std::string body;
-  std::string ids;  // 16 bytes per event: low, high, little endian
+  // 16 bytes per event: low, high, little endian; without those that reading `body` makes.
+  std::string ids;
 };
 
 // One element of a group commit.
@@ -48,6 +49,7 @@ struct StoredRecord {
   std::uint8_t encoding = 0;
   std::uint8_t flags = 0;
   std::int64_t time_ns = 0;
+  std::uint32_t source = 0;  // of an OTLP record: index into StoredBatch.sources + 1; 0: none
 };
 
 struct StoredBatch {
@@ -55,10 +57,18 @@ struct StoredBatch {
   std::int64_t arrived_ns = 0;
   Buffer bytes;  // starts with the stored header; records are found by offset
   std::vector<StoredRecord> records;
-  std::vector<Hash128> ids;  // one per record
+  std::vector<std::string_view> sources;  // texts of OTLP records' sources; views into bytes
+  // The ids that lie beside the body, in order: of a batch without spans all of them, else those
+  // that reading cannot make (Journal::load_recent_ids makes the others).
+  std::vector<Hash128> stored_ids;
 
   std::string_view record(std::size_t index) const {
     return {bytes.data() + records[index].offset, records[index].length};
+  }
+  // Empty if the record names its source itself.
+  std::string_view source(std::size_t index) const {
+    const std::uint32_t number = records[index].source;
+    return number == 0 ? std::string_view() : sources[number - 1];
   }
 };
 
@@ -121,8 +131,9 @@ class Journal {
   // The first batch with position >= `from`; false at the end. Throws DamageError if it is damaged;
   // batch.position is then the last one that cannot be read, so that a reader can go on behind it.
   virtual bool next(std::uint64_t from, StoredBatch& batch) const = 0;
-  // Positions of the batches that hold an event with this join_key(), ascending.
-  virtual std::vector<std::uint64_t> find(std::uint64_t key) const = 0;
+  // Positions of the batches that hold an event with one of these join_key()s, ascending, distinct.
+  virtual std::vector<std::uint64_t> find(std::span<const std::uint64_t> keys) const = 0;
+  std::vector<std::uint64_t> find(std::uint64_t key) const { return find({&key, 1}); }
 
   // 0 if nothing was ever appended; never goes back, also when batches are removed.
   virtual std::uint64_t last_position() const = 0;

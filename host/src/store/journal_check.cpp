@@ -168,10 +168,10 @@ class Checker {
     batch.position = position;
     batch.arrived_ns = row.integer(1);
     try {
-      batch.ids = decode_ids(row.blob(5), static_cast<std::uint64_t>(count));
       decode_body(static_cast<std::uint32_t>(row.integer(4)), row.blob(6),
                   static_cast<std::uint64_t>(count), static_cast<std::uint64_t>(row.integer(3)),
                   batch);
+      read_stored_ids(row.blob(5), batch);
     } catch (const std::exception& damage) {
       return add(position, std::string("damaged batch: ") + damage.what());
     }

@@ -283,7 +283,7 @@ bool is_whole_batch(const ScannedRow& row) {
     StoredBatch batch;
     decode_body(static_cast<std::uint32_t>(row.values[8].integer), row.values[10].bytes,
                 static_cast<std::uint64_t>(count), count_of(row.values[7]), batch);
-    decode_ids(row.values[9].bytes, static_cast<std::uint64_t>(count));
+    read_stored_ids(row.values[9].bytes, batch);
     return true;
   } catch (const std::exception&) {
     return false;

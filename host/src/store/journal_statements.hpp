@@ -74,9 +74,11 @@ struct Reader {
         oldest(*session, "SELECT min(position) FROM batches"),
         oldest_arrival(*session, "SELECT arrived_ns FROM batches ORDER BY position LIMIT 1"),
         recent_ids(*session,
-                   "SELECT position, count, ids FROM batches WHERE position <= ?"
+                   "SELECT position, count, ids, codec, record_bytes FROM batches"
+                   " WHERE position <= ?"
                    " ORDER BY position DESC"),
         ids_at(*session, "SELECT ids FROM batches WHERE position = ?"),
+        body_at(*session, "SELECT body FROM batches WHERE position = ?"),
         page_counts(*session,
                     "SELECT page_count, freelist_count FROM pragma_page_count,"
                     " pragma_freelist_count"),
@@ -89,6 +91,7 @@ struct Reader {
   sqlite::Cursor oldest_arrival;
   sqlite::Cursor recent_ids;
   sqlite::Cursor ids_at;
+  sqlite::Cursor body_at;
   sqlite::Cursor page_counts;
   JoinIndex::Pages pages;
 };
@@ -112,7 +115,7 @@ inline void fill(const sqlite::Cursor& row, StoredBatch& batch) {
   try {
     decode_body(static_cast<std::uint32_t>(row.integer(4)), row.blob(6), count,
                 static_cast<std::uint64_t>(row.integer(3)), batch);
-    batch.ids = decode_ids(row.blob(5), count);
+    read_stored_ids(row.blob(5), batch);
   } catch (const std::exception& error) {
     throw DamageError(
         "journal: position " + std::to_string(batch.position) + ": damaged batch: " + error.what(),

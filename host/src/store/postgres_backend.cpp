@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "event/error.hpp"
+#include "event/hex.hpp"
 #include "store/sql_text.hpp"
 #include "store/storage_backend.hpp"
 

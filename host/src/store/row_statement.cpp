@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/row_statement.hpp"
 
+#include "event/hex.hpp"
 #include "store/sql_text.hpp"
 
 namespace ephor::host {

@@ -187,17 +187,6 @@ void make_strict_utf8(std::string& text) {
   text = std::move(strict);
 }
 
-std::string hex_of(std::string_view bytes) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string hex(bytes.size() * 2, '\0');
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    const auto byte = static_cast<std::uint8_t>(bytes[i]);
-    hex[2 * i] = kDigits[byte >> 4U];
-    hex[2 * i + 1] = kDigits[byte & 0xFU];
-  }
-  return hex;
-}
-
 std::string bytes_of_hex(std::string_view hex) {
   std::string bytes;
   bytes.reserve(hex.size() / 2);

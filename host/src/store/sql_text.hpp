@@ -26,7 +26,6 @@ std::string quoted_name(std::string_view name);
 // both.
 void make_strict_utf8(std::string& text);
 
-std::string hex_of(std::string_view bytes);      // lower case
 std::string bytes_of_hex(std::string_view hex);  // stops at the first pair that is no hex
 
 }  // namespace ephor::host

@@ -95,7 +95,7 @@ class SqliteBackend final : public StorageBackend {
     sqlite::execute(*session, std::string("PRAGMA synchronous=") + synchronous);
     sqlite::execute(*session, "PRAGMA wal_autocheckpoint=4000");
     sqlite::execute(*session, "PRAGMA journal_size_limit=67108864");
-    sqlite::execute(*session, "PRAGMA cache_size=-65536");  // KiB, taken as used
+    sqlite::execute(*session, "PRAGMA cache_size=-4096");  // KiB, taken as used
     return session;
   }
 

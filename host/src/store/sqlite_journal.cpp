@@ -19,6 +19,7 @@
 #include "store/damage_mark.hpp"
 #include "store/journal_statements.hpp"
 #include "store/sqlite_cursor.hpp"
+#include "store/wal_checkpointer.hpp"
 
 namespace ephor::host {
 namespace {
@@ -26,8 +27,9 @@ namespace {
 using namespace journal;
 
 constexpr int kPageBytes = 4096;
-// 16 MiB of log between checkpoints; above 64 MiB (a long reader held it) the file is cut back.
-constexpr int kCheckpointPages = 4000;
+// 4 MiB of log are copied into the file at a time. Above 64 MiB (a long reader held it) the log is
+// cut back.
+constexpr int kCheckpointPages = 1000;
 constexpr int kWalBytesMax = 64 << 20;
 constexpr std::size_t kIdleReadersMax = 8;
 constexpr long long kPositionsMax = 1LL << 47;  // sequences stay positive numbers
@@ -61,6 +63,8 @@ struct SqliteJournal::Impl {
         if (options.must_probe) probe();
         insert_batch = std::make_unique<InsertBatch>(*writer);
         update_totals = std::make_unique<UpdateTotals>(*writer);
+        checkpointer = std::make_unique<sqlite::WalCheckpointer>(
+            *writer, write_mutex, path, synchronous_of(options.durability), kCheckpointPages);
       }
     } catch (...) {
       sqlite::rethrow(path.string());
@@ -70,7 +74,6 @@ struct SqliteJournal::Impl {
   void prepare_for_writing(const SqliteJournalOptions& options) {
     sqlite::execute(*writer,
                     std::string("PRAGMA synchronous=") + synchronous_of(options.durability));
-    sqlite::execute(*writer, "PRAGMA wal_autocheckpoint=" + std::to_string(kCheckpointPages));
     sqlite::execute(*writer, "PRAGMA journal_size_limit=" + std::to_string(kWalBytesMax));
     // A newer Ephor's file is refused before anything in it changes.
     {
@@ -259,7 +262,7 @@ struct SqliteJournal::Impl {
     sqlite::Cursor row(
         *writer,
         "SELECT position, count, record_bytes, length(ids) + length(body),"
-        " arrived_ns, ids FROM batches WHERE position < ? ORDER BY position LIMIT ?");
+        " arrived_ns, codec FROM batches WHERE position < ? ORDER BY position LIMIT ?");
     row.bind(1, static_cast<std::int64_t>(std::min(limits.before_position, kBoundMax)));
     row.bind(2, static_cast<std::int64_t>(std::min(limits.batches_max, kBoundMax)));
     while (taken.removal.bytes < limits.bytes_max && row.step()) {
@@ -275,9 +278,26 @@ struct SqliteJournal::Impl {
       after.stored_bytes -= row.integer(3);
       const bool is_in_window =
           after.events < static_cast<long long>(std::min(limits.ids_window, kBoundMax));
-      if (is_in_window) removed_ids->add(row.integer(0), row.integer(1), row.blob(5));
+      if (is_in_window) keep_ids(row.integer(0));
     }
     return taken;
+  }
+
+  // Of a batch whose ids cannot be read any more none are kept.
+  void keep_ids(std::int64_t position) {
+    sqlite::Cursor row(*writer,
+                       "SELECT count, codec, record_bytes, ids, body FROM batches"
+                       " WHERE position = ?");
+    row.bind(1, position);
+    if (!row.step()) return;
+    try {
+      const std::vector<Hash128> ids = decode_ids(
+          static_cast<std::uint32_t>(row.integer(1)), row.blob(3), row.blob(4),
+          static_cast<std::uint64_t>(row.integer(0)), static_cast<std::uint64_t>(row.integer(2)));
+      removed_ids->add(position, row.integer(0),
+                       {reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(Hash128)});
+    } catch (const std::runtime_error&) {
+    }
   }
 
   // The gap is known from now on, whether or not it can be written down.
@@ -513,6 +533,8 @@ struct SqliteJournal::Impl {
 
   std::mutex readers_mutex;  // guards idle_readers
   std::vector<std::unique_ptr<Reader>> idle_readers;
+
+  std::unique_ptr<sqlite::WalCheckpointer> checkpointer;  // last: ends before what it uses
 };
 
 SqliteJournal::SqliteJournal(const std::filesystem::path& directory,
@@ -585,9 +607,9 @@ bool SqliteJournal::next(std::uint64_t from, StoredBatch& batch) const {
   });
 }
 
-std::vector<std::uint64_t> SqliteJournal::find(std::uint64_t key) const {
+std::vector<std::uint64_t> SqliteJournal::find(std::span<const std::uint64_t> keys) const {
   return impl_->with_reader([&](Reader& reader) {
-    std::vector<std::uint64_t> positions = impl_->index->find(key, reader.pages);
+    std::vector<std::uint64_t> positions = impl_->index->find(keys, reader.pages);
     const sqlite::CursorScope scope(reader.oldest);
     const bool any = reader.oldest.step() && !reader.oldest.is_null(0);
     const auto oldest = any ? static_cast<std::uint64_t>(reader.oldest.integer(0))
@@ -619,16 +641,35 @@ std::uint64_t SqliteJournal::oldest_position() const {
   });
 }
 
+namespace {
+
+// Of the row that `reader.recent_ids` stands at; none if it is damaged: readers of the batch say
+// what is wrong with it.
+std::optional<std::vector<Hash128>> ids_of(Reader& reader, std::uint64_t position) {
+  const sqlite::Cursor& row = reader.recent_ids;
+  const auto codec = static_cast<std::uint32_t>(row.integer(3));
+  const sqlite::CursorScope scope(reader.body_at);
+  std::string_view body;
+  try {
+    if (codec == kCodecSpans) {
+      reader.body_at.bind(1, static_cast<std::int64_t>(position));
+      if (reader.body_at.step()) body = reader.body_at.blob(0);
+    }
+    return decode_ids(codec, row.blob(2), body, static_cast<std::uint64_t>(row.integer(1)),
+                      static_cast<std::uint64_t>(row.integer(4)));
+  } catch (const soci::sqlite3_soci_error& error) {
+    if (!sqlite::is_damage(error.result())) throw;
+    return std::nullopt;
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
 void SqliteJournal::load_recent_ids(std::uint64_t events_max, const IdsVisitor& visitor) const {
   std::uint64_t left = events_max;
-  const auto give = [&](const sqlite::Cursor& row) {
-    const auto position = static_cast<std::uint64_t>(row.integer(0));
-    std::vector<Hash128> ids;
-    try {
-      ids = decode_ids(row.blob(2), static_cast<std::uint64_t>(row.integer(1)));
-    } catch (const std::exception&) {
-      return;  // readers of the batch say what is wrong with it
-    }
+  const auto give = [&](std::uint64_t position, const std::vector<Hash128>& ids) {
     const std::size_t count = std::min<std::uint64_t>(left, ids.size());
     visitor(position, std::span<const Hash128>(ids).last(count));
     left -= count;
@@ -640,7 +681,7 @@ void SqliteJournal::load_recent_ids(std::uint64_t events_max, const IdsVisitor& 
         reader.recent_ids.bind(1, static_cast<std::int64_t>(at));
         while (left > 0 && reader.recent_ids.step()) {
           at = static_cast<std::uint64_t>(reader.recent_ids.integer(0));
-          give(reader.recent_ids);
+          if (const auto ids = ids_of(reader, at)) give(at, *ids);
           --at;
         }
         break;
@@ -655,7 +696,14 @@ void SqliteJournal::load_recent_ids(std::uint64_t events_max, const IdsVisitor& 
     if (!exists.step()) return;  // a file of an older Ephor, opened for reading
     sqlite::Cursor removed(*reader.session,
                            "SELECT position, count, ids FROM removed_ids ORDER BY position DESC");
-    while (left > 0 && removed.step()) give(removed);
+    while (left > 0 && removed.step()) {
+      try {
+        const auto ids = decode_ids(kCodecZstd1, removed.blob(2), {},
+                                    static_cast<std::uint64_t>(removed.integer(1)), 0);
+        give(static_cast<std::uint64_t>(removed.integer(0)), ids);
+      } catch (const std::runtime_error&) {  // damaged
+      }
+    }
   });
 }
 

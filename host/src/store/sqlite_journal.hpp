@@ -39,7 +39,8 @@ class SqliteJournal final : public Journal {
   void sync() override;
   StoredBatch read(std::uint64_t position) const override;
   bool next(std::uint64_t from, StoredBatch& batch) const override;
-  std::vector<std::uint64_t> find(std::uint64_t key) const override;
+  using Journal::find;
+  std::vector<std::uint64_t> find(std::span<const std::uint64_t> keys) const override;
   std::uint64_t last_position() const override;
   std::uint64_t oldest_position() const override;
   void load_recent_ids(std::uint64_t events_max, const IdsVisitor& visitor) const override;

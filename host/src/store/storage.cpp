@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "event/hash.hpp"
+#include "event/hex.hpp"
 #include "store/row_statement.hpp"
 #include "store/sql_text.hpp"
 #include "store/storage_backend.hpp"
