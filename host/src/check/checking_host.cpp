@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "check/checking_host.hpp"
 
+#include <ephor/otlp.hpp>
 #include <ephor/plugin.hpp>
 
 #include <algorithm>
@@ -376,13 +377,17 @@ struct CoreCalls {
 
   static ephor_status render_json(void* context, const ephor_event* event, ephor_writer* out,
                                   ephor_error* error) {
-    return entered(context, "render_json", error, [&](CheckingHost&) {
-      if (event->encoding != EPHOR_ENCODING_JSON) {
-        throw Error(EPHOR_UNSUPPORTED, "the checking host renders JSON only");
+    return entered(context, "render_json", error, [&](CheckingHost& host) {
+      if (event->encoding != EPHOR_ENCODING_JSON && event->encoding != EPHOR_ENCODING_OTLP) {
+        throw Error(EPHOR_UNSUPPORTED, "the checking host renders JSON and OTLP only");
       }
-      if (const ephor_status status =
-              out->write(out->context, {event->record, event->record_length});
-          status != EPHOR_OK) {
+      std::string_view json(event->record, event->record_length);
+      std::string rendered;
+      if (event->encoding == EPHOR_ENCODING_OTLP) {
+        otlp::render(rendered, *event, host.names_.sources.name(event->source));
+        json = rendered;
+      }
+      if (const ephor_status status = out->write(out->context, to_view(json)); status != EPHOR_OK) {
         throw Error(status, "the caller's writer failed");
       }
     });

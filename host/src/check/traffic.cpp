@@ -17,6 +17,7 @@ using Json = nlohmann::json;
 
 constexpr std::array kDocumented{"ephor.span",
                                  "ephor.metric",
+                                 "ephor.metric_batch",
                                  "ephor.features",
                                  "ephor.prediction",
                                  "ephor.outcome",
@@ -138,6 +139,15 @@ Json Traffic::data_of(std::string_view topic, std::uint64_t turn, std::int64_t t
             {"unit", "ms"},
             {"labels", {{"host", numbered("h", id % 2)}}},
             {"kind", "gauge"}};
+  }
+  if (topic == "ephor.metric_batch") {
+    const Json host{{"name", "host"}, {"values", {"h0", "h1"}}, {"deltas", {0, 1}}};
+    const Json lag{{"name", "lag"}, {"unit", "ms"}, {"scale", 1}, {"integers", {id % 50, 7, 9}}};
+    const Json table{{"labels", Json::array({host})},
+                     {"rows", {2, 1}},
+                     {"times", {{"unit_ns", 1}, {"deltas", {time_ns - 5, 5, -3}}}},
+                     {"columns", Json::array({lag})}};
+    return {{"tables", Json::array({table})}};
   }
   if (topic == "ephor.features") {
     return {{"features", {{"f1", w}, {"f2", 1.0 - w}}},

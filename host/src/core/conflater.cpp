@@ -9,6 +9,7 @@
 #include <simdjson.h>
 
 #include "event/error.hpp"
+#include "event/event_json.hpp"
 
 namespace ephor::host {
 namespace {
@@ -34,7 +35,7 @@ struct EventKey::Parser {
   simdjson::ondemand::parser json;
 };
 
-EventKey::EventKey(std::string_view key) {
+EventKey::EventKey(std::string_view key, const Names* names) : names_(names) {
   if (key.empty() || key == "topic") return;
   if (key == "source") {
     kind_ = Kind::source;
@@ -72,9 +73,20 @@ std::string EventKey::of(const ephor_event& event) {
 // The record has the readable bytes behind it that simdjson wants (kRecordSlackBytes).
 bool EventKey::append_member(const ephor_event& event, std::string& out) {
   static_assert(kRecordSlackBytes >= simdjson::SIMDJSON_PADDING);
-  if (event.encoding != EPHOR_ENCODING_JSON) return false;
-  const simdjson::padded_string_view text(event.record, event.record_length,
-                                          event.record_length + kRecordSlackBytes);
+  if (event.encoding == EPHOR_ENCODING_JSON) {
+    return append_member(std::string_view(event.record, event.record_length), out);
+  }
+  if (event.encoding != EPHOR_ENCODING_OTLP) return false;
+  std::string json = event_json(
+      event, names_ == nullptr ? std::string_view() : names_->sources.name(event.source));
+  const std::size_t size = json.size();
+  json.append(kRecordSlackBytes, '\0');
+  return append_member(std::string_view(json.data(), size), out);
+}
+
+bool EventKey::append_member(std::string_view json, std::string& out) {
+  const simdjson::padded_string_view text(json.data(), json.size(),
+                                          json.size() + kRecordSlackBytes);
   simdjson::ondemand::document document;
   simdjson::ondemand::value value;
   simdjson::ondemand::json_type type;

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "event/batch.hpp"
+#include "event/interner.hpp"
 
 namespace ephor::host {
 
@@ -32,7 +33,8 @@ namespace ephor::host {
 class EventKey {
  public:
   // Throws HostError EPHOR_INVALID: what was found, what was expected.
-  explicit EventKey(std::string_view key);
+  // `names` (may be null) tells the sources of events that are no JSON; it outlives the key.
+  explicit EventKey(std::string_view key, const Names* names = nullptr);
   ~EventKey();
   EventKey(EventKey&&) noexcept;
 
@@ -44,11 +46,14 @@ class EventKey {
  private:
   enum class Kind { topic, source, correlation, pointer };
   bool append_member(const ephor_event& event, std::string& out);
+  // `json` with kRecordSlackBytes behind it.
+  bool append_member(std::string_view json, std::string& out);
 
   Kind kind_ = Kind::topic;
   std::string pointer_;  // from the record's root
   struct Parser;
   std::unique_ptr<Parser> parser_;
+  const Names* names_ = nullptr;
 };
 
 // Belongs to the thread that reads; superseded() may be asked from any.

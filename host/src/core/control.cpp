@@ -20,6 +20,7 @@
 #include "core/export.hpp"
 #include "core/logger.hpp"
 #include "event/error.hpp"
+#include "event/event_json.hpp"
 
 namespace ephor::host {
 namespace {
@@ -241,10 +242,10 @@ void ControlServer::tap(const Json& request, int descriptor) {
             last = event.sequence;
             --left;
             is_open = send_line(
-                descriptor,
-                {{"line",
-                  {{"sequence", event.sequence},
-                   {"event", Json::parse(event.record, event.record + event.record_length)}}}});
+                descriptor, {{"line",
+                              {{"sequence", event.sequence},
+                               {"event", Json::parse(event_json(
+                                             event, host_.names().sources.name(event.source)))}}}});
           },
           host_.names());
       from = next != 0 ? next : std::max(head, last) + 1;

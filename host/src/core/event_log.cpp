@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/event_log.hpp"
 
+#include <ephor/otlp.hpp>
+
 #include <algorithm>
 #include <chrono>
 #include <semaphore>
@@ -15,6 +17,7 @@ namespace {
 constexpr Hash128 kNoId{};
 constexpr std::int64_t kTroubleLastsNs = 30'000'000'000;
 constexpr std::string_view kPluginSourcePrefix = "ephor/";
+constexpr std::uint32_t kNoClock = UINT32_MAX;
 
 // What was prepared before a failure is refused with it.
 HostError earlier_failed() { return {EPHOR_IO, "an earlier batch could not be stored"}; }
@@ -116,6 +119,24 @@ std::string EventLog::trouble() const {
 
 // ---- prepare --------------------------------------------------------------------------------
 
+// What a plugin brings in itself (a command, the outcome of an effect) does not move log time. OTLP
+// has a source for each resource and scope, but their spans come from one process at one time: the
+// service has the watermark, so that a scope that is heard seldom does not hold log time back.
+std::uint32_t EventLog::clock_of(std::uint32_t source) {
+  if (source >= clocks_.size()) clocks_.resize(names_.sources.count(), 0);
+  std::uint32_t& clock = clocks_[source];
+  if (clock != 0) return clock;
+  const std::string_view name = names_.sources.name(source);
+  if (name.starts_with(kPluginSourcePrefix)) {
+    clock = kNoClock;
+  } else if (otlp::is_otlp_source(name)) {
+    clock = names_.sources.id(otlp::facts_of(name).event_source);
+  } else {
+    clock = source;
+  }
+  return clock;
+}
+
 void EventLog::drop_duplicates_and_tell_time(ArrivedBatch& incoming, IngestCounts& counts) {
   Batch& batch = *incoming.batch;
   std::vector<ephor_event> kept;
@@ -125,21 +146,20 @@ void EventLog::drop_duplicates_and_tell_time(ArrivedBatch& incoming, IngestCount
   std::vector<std::string> ticks;
   std::vector<std::size_t> tick_places;  // index in `kept` where each tick belongs
   std::uint64_t late = 0;
-  // What a plugin brings in itself (a command, the outcome of an effect) does not move log time.
-  std::uint32_t own_source = UINT32_MAX;    // the last source of a plugin
-  std::uint32_t other_source = UINT32_MAX;  // the last other one
+  std::uint32_t last_source = UINT32_MAX;
+  std::uint32_t clock = kNoClock;
 
   const auto take = [&](std::size_t index) {
     constexpr std::size_t kAhead = 8;
     if (index + kAhead < batch.ids.size()) dedup_.prefetch(batch.ids[index + kAhead]);
     if (!dedup_.insert(batch.ids[index])) return false;
     ephor_event& event = batch.events[index];
-    if (event.source != own_source && event.source != other_source) {
-      const bool is_own = names_.sources.name(event.source).starts_with(kPluginSourcePrefix);
-      (is_own ? own_source : other_source) = event.source;
+    if (event.source != last_source) {
+      last_source = event.source;
+      clock = clock_of(last_source);
     }
     LogTime::Seen seen;
-    if (event.source != own_source) seen = log_time_.observe(event.source, event.time_ns);
+    if (clock != kNoClock) seen = log_time_.observe(clock, event.time_ns);
     if (seen.is_late) {
       event.flags |= EPHOR_EVENT_LATE;
       ++late;
@@ -161,9 +181,9 @@ void EventLog::drop_duplicates_and_tell_time(ArrivedBatch& incoming, IngestCount
       if (i == 0) is_new = was_taken;
     }
     if (is_new)
-      ++counts.accepted;
+      counts.accepted += record.record_count;
     else
-      ++counts.duplicate;
+      counts.duplicate += record.record_count;
   }
   counts.events += kept.size() - ticks.size();
   if (!ticks.empty()) {

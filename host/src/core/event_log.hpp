@@ -136,6 +136,7 @@ class EventLog {
   void take_back(std::vector<Waiting>& group, const HostError& failure);
   void refuse_queued(std::uint64_t failures_before);
   void forget_ids(const Batch& batch);
+  std::uint32_t clock_of(std::uint32_t source);
 
   const EventLogOptions options_;
   Journal& journal_;
@@ -145,6 +146,8 @@ class EventLog {
 
   mutable std::mutex sequence_mutex_;  // guards down to in_flight_
   DedupWindow dedup_;
+  // By source number: whose clock it follows, in log time; 0: not looked up yet.
+  std::vector<std::uint32_t> clocks_;
   LogTime log_time_;
   std::string committed_log_time_;
   std::uint64_t next_ticket_ = 1;

@@ -16,6 +16,7 @@
 #include "core/canonical.hpp"
 #include "core/host.hpp"
 #include "event/error.hpp"
+#include "event/event_json.hpp"
 #include "event/hash.hpp"
 #include "event/times.hpp"
 
@@ -93,11 +94,23 @@ class JournalExport {
     const std::string topic(host_.names().topics.name(event.topic));
     if ((event.flags & EPHOR_EVENT_DERIVED) != 0) return add_derived(event, source, topic);
     simdjson::dom::element record;
+    if (event.encoding == EPHOR_ENCODING_OTLP) {
+      const simdjson::padded_string rendered(event_json(event, source));
+      if (parser_.parse(rendered).get(record) == simdjson::SUCCESS) {
+        return add_event(event, record, std::string(text_member(record, "source")), topic);
+      }
+      return events_.add({source, hash_text(text)}, {{"topic", topic}});
+    }
     // A buffer of the host has the bytes behind its end that the parser wants.
     if (event.encoding != EPHOR_ENCODING_JSON ||
         parser_.parse(event.record, event.record_length, false).get(record) != simdjson::SUCCESS) {
       return events_.add({source, hash_text(text)}, {{"topic", topic}});
     }
+    add_event(event, record, source, topic);
+  }
+
+  void add_event(const ephor_event& event, simdjson::dom::element record, const std::string& source,
+                 const std::string& topic) {
     const std::string id(text_member(record, "id"));
     if (source.starts_with(kPluginSourcePrefix)) {
       // A plugin noted what it did to the world, and when by the clock.

@@ -667,6 +667,9 @@ void Host::collect_metrics() {
   const EventLog::Stats log = log_->stats();
   put(Kind::counter, "ephor_log_events_total", "Events appended since the start.", {},
       static_cast<double>(log.events));
+  put(Kind::counter, "ephor_ingest_otlp_sources_reduced_total",
+      "OTLP resources and scopes of which only what identifies the service was kept.", {},
+      static_cast<double>(door_->otlp_sources().reduced()));
   put(Kind::counter, "ephor_log_duplicate_records_total", "Records seen before.", {},
       static_cast<double>(log.duplicates));
   put(Kind::counter, "ephor_log_late_events_total", "Events behind their source's watermark.", {},

@@ -17,6 +17,7 @@
 #include "core/logger.hpp"
 #include "core/plugin_call.hpp"
 #include "event/error.hpp"
+#include "event/event_json.hpp"
 
 namespace ephor::host {
 namespace {
@@ -60,7 +61,7 @@ void Instance::subscribe(const ephor_subscription& subscription) {
     throw HostError(EPHOR_INVALID, "subscribe: found key \"" + made.key +
                                        "\", which belongs to policy 2 (latest)");
   }
-  EventKey key(made.key);
+  EventKey key(made.key, &services_.names);
   for (std::uint32_t i = 0; i < subscription.pattern_count; ++i) {
     made.patterns.emplace_back(to_text(subscription.patterns[i]));
     check_topic_pattern(made.patterns.back());
@@ -304,8 +305,9 @@ void Instance::publish_dead_letter(const ephor_event* events, std::uint32_t coun
             {"events", count},
             {"attempts", attempts},
             {"error", error}};
-  if (count == 1 && last.encoding == EPHOR_ENCODING_JSON) {
-    const Json record = Json::parse(last.record, last.record + last.record_length, nullptr, false);
+  if (count == 1 && last.encoding <= EPHOR_ENCODING_OTLP) {
+    const Json record =
+        Json::parse(event_json(last, services_.names.sources.name(last.source)), nullptr, false);
     for (const char* key : {"id", "source", "type"}) {
       if (record.is_object() && record.contains(key)) data["event"][key] = record[key];
     }

@@ -16,6 +16,7 @@
 #include "core/logger.hpp"
 #include "core/registry.hpp"
 #include "event/error.hpp"
+#include "event/event_json.hpp"
 #include "ingest/door.hpp"
 
 struct ephor_buffer {
@@ -90,15 +91,11 @@ struct InstanceTables::Calls {
   static ephor_view source_name(void* context, std::uint32_t source) {
     return to_view(self(context).services_.names.sources.name(source));
   }
-  static ephor_status render_json(void*, const ephor_event* event, ephor_writer* out,
+  static ephor_status render_json(void* context, const ephor_event* event, ephor_writer* out,
                                   ephor_error* error) {
     return contained(error, [&] {
-      if (event->encoding != EPHOR_ENCODING_JSON) {
-        throw HostError(EPHOR_UNSUPPORTED, "event " + std::to_string(event->sequence) +
-                                               ": found encoding " +
-                                               std::to_string(event->encoding) + ", expected JSON");
-      }
-      put(out, {event->record, event->record_length});
+      with_event_json(*event, self(context).services_.names.sources.name(event->source),
+                      [&](std::string_view json) { put(out, json); });
     });
   }
 

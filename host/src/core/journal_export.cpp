@@ -8,6 +8,7 @@
 #include "core/gap_ledger.hpp"
 #include "core/log_reader.hpp"
 #include "event/error.hpp"
+#include "event/event_json.hpp"
 #include "event/times.hpp"
 #include "store/journal_check.hpp"
 #include "store/sqlite_journal.hpp"
@@ -26,8 +27,9 @@ struct Opened {
   // False if the record is no event.
   bool describe(const StoredBatch& batch, std::size_t index, ephor_event& event) {
     const StoredRecord& record = batch.records[index];
-    return describer->redescribe(batch.record(index),
-                                 {record.time_ns, record.encoding, record.flags}, event);
+    return describer->redescribe(
+        batch.record(index), {record.time_ns, record.encoding, record.flags, batch.source(index)},
+        event);
   }
 
   SqliteJournal journal;
@@ -133,7 +135,12 @@ ExportCounts export_journal(const fs::path& data_dir, const ExportOptions& optio
         continue;
       }
       ++counts.exported;
-      write(line_of(batch.record(i), record, options.raw));
+      // Of a span, whose record is no JSON, the rendered object; its time is the log's.
+      if (record.encoding == EPHOR_ENCODING_OTLP) {
+        write(event_json(event, batch.source(i)));
+      } else {
+        write(line_of(batch.record(i), record, options.raw));
+      }
     }
   }
   return counts;

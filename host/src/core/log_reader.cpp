@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 
 #include "bus/topic_filter.hpp"
 #include "event/error.hpp"
@@ -15,47 +16,105 @@ constexpr std::array kJoinKinds{JoinKind::correlation, JoinKind::trace, JoinKind
                                 JoinKind::execution,   JoinKind::order, JoinKind::trade,
                                 JoinKind::attribute};
 
+StoredFacts facts_of(const StoredBatch& stored, std::size_t index) {
+  const StoredRecord& record = stored.records[index];
+  return {record.time_ns, record.encoding, record.flags, stored.source(index)};
+}
+
 bool redescribe(const StoredBatch& stored, std::size_t index, Describer& describer,
                 ephor_event& event) {
-  const StoredRecord& record = stored.records[index];
-  if (!describer.redescribe(stored.record(index), {record.time_ns, record.encoding, record.flags},
-                            event)) {
-    return false;
-  }
+  if (!describer.redescribe(stored.record(index), facts_of(stored, index), event)) return false;
   event.sequence = sequence_of(stored.position, static_cast<std::uint32_t>(index));
   return true;
 }
 
 // The join keys of one record, computed as the door did.
-bool carries(std::string_view text, Describer& describer, std::span<const std::uint64_t> keys) {
-  Fault fault;
-  simdjson::dom::element root;
-  ephor_event event{};
-  Hash128 id;
+bool carries(const StoredBatch& stored, std::size_t index, Describer& describer,
+             std::span<const std::uint64_t> keys) {
   JoinKeys joins;
-  if (!describer.parse(text, root, fault) ||
-      !describer.describe(text, root, INT64_MAX / 2, joins, event, id, fault)) {
-    return false;
-  }
+  describer.add_joins(stored.record(index), facts_of(stored, index), joins);
   const std::vector<std::uint64_t> found = joins.take_sorted();
   return std::any_of(keys.begin(), keys.end(), [&](std::uint64_t key) {
     return std::binary_search(found.begin(), found.end(), key);
   });
 }
 
+// Cheap first: only a record that holds the id's bytes can carry it. A batch is some 300 KB, and an
+// id's first letter stands everywhere in it: Horspool's search (1980) looks at every n-th byte.
+class Needle {
+ public:
+  explicit Needle(std::string_view id)
+      : id_(id),
+        json_(escaped(id)),
+        trace_id_(bytes_of_trace(id)),
+        is_number_(!id.empty() && id.find_first_not_of("-0123456789") == std::string_view::npos),
+        in_id_(id_),
+        in_json_(json_),
+        in_trace_id_(trace_id_) {}
+  Needle(const Needle&) = delete;  // the searchers look at its texts
+  Needle& operator=(const Needle&) = delete;
+
+  // What is asked about from now on.
+  void enter(const StoredBatch& stored) {
+    holds_source_.clear();
+    for (const std::string_view source : stored.sources) {
+      holds_source_.push_back(in_json_.is_in(source));
+    }
+  }
+
+  bool may_be_in(const StoredBatch& stored, std::size_t index) const {
+    const std::string_view record = stored.record(index);
+    if (stored.records[index].encoding != EPHOR_ENCODING_OTLP) return in_json_.is_in(record);
+    // A span holds its trace id as bytes, texts as they are, and integers in binary; its source may
+    // give the correlation id.
+    const std::uint32_t source = stored.records[index].source;
+    return is_number_ || (source != 0 && holds_source_[source - 1]) ||
+           (!trace_id_.empty() && in_trace_id_.is_in(record)) || in_id_.is_in(record);
+  }
+
+ private:
+  class Search {
+   public:
+    explicit Search(std::string_view pattern)
+        : is_empty_(pattern.empty()), searcher_(pattern.begin(), pattern.end()) {}
+    bool is_in(std::string_view text) const {
+      return is_empty_ || searcher_(text.begin(), text.end()).first != text.end();
+    }
+
+   private:
+    bool is_empty_;
+    std::boyer_moore_horspool_searcher<std::string_view::const_iterator> searcher_;
+  };
+
+  static std::string escaped(std::string_view id) {
+    std::string quoted;
+    append_json_string(quoted, id);
+    return quoted.substr(1, quoted.size() - 2);
+  }
+  static std::string bytes_of_trace(std::string_view id) {
+    if (id.size() != 32 || id.find_first_not_of("0123456789abcdef") != std::string_view::npos) {
+      return {};
+    }
+    const auto bytes = trace_id_of(id);
+    return {bytes.begin(), bytes.end()};
+  }
+
+  const std::string id_;
+  const std::string json_;
+  const std::string trace_id_;  // 16 bytes, or empty
+  const bool is_number_;
+  const Search in_id_;
+  const Search in_json_;
+  const Search in_trace_id_;
+  std::vector<char> holds_source_;  // by source of the batch
+};
+
 }  // namespace
 
 std::vector<std::uint64_t> join_keys_of(const StoredBatch& stored, Describer& describer) {
   JoinKeys joins;
   for (std::size_t i = 0; i < stored.records.size(); ++i) {
-    const std::string_view text = stored.record(i);
-    Fault fault;
-    simdjson::dom::element root;
-    ephor_event event{};
-    Hash128 id;
-    if (describer.parse(text, root, fault)) {
-      describer.describe(text, root, INT64_MAX / 2, joins, event, id, fault);
-    }
+    describer.add_joins(stored.record(i), facts_of(stored, i), joins);
   }
   return joins.take_sorted();
 }
@@ -98,23 +157,14 @@ bool LogReader::next(std::uint64_t position, StoredBatch& stored,
 
 void LogReader::find(std::string_view id, const EventVisitor& visit) const {
   std::vector<std::uint64_t> keys;
-  std::vector<std::uint64_t> positions;
-  for (const JoinKind kind : kJoinKinds) {
-    keys.push_back(join_key(kind, hash64(id)));
-    const auto found = journal_.find(keys.back());
-    positions.insert(positions.end(), found.begin(), found.end());
-  }
-  std::sort(positions.begin(), positions.end());
-  positions.erase(std::unique(positions.begin(), positions.end()), positions.end());
-
-  std::string escaped;
-  append_json_string(escaped, id);
-  const std::string_view needle = std::string_view(escaped).substr(1, escaped.size() - 2);
+  for (const JoinKind kind : kJoinKinds) keys.push_back(join_key(kind, hash64(id)));
+  const std::vector<std::uint64_t> positions = journal_.find(keys);
+  Needle needle(id);
   const auto describer = describers_.lend();
   for (const std::uint64_t position : positions) {
-    StoredBatch stored;
+    BatchCache::Pointer batch;
     try {
-      stored = journal_.read(position);
+      batch = recent_.get(position, [&](std::uint64_t at) { return journal_.read(at); });
     } catch (const DamageError& damage) {
       tell_damage_(damage);
       continue;
@@ -122,10 +172,10 @@ void LogReader::find(std::string_view id, const EventVisitor& visit) const {
       if (failure.status() != EPHOR_NOT_FOUND) throw;
       continue;  // removed since the index was read
     }
+    const StoredBatch& stored = *batch;
+    needle.enter(stored);
     for (std::size_t i = 0; i < stored.records.size(); ++i) {
-      const std::string_view text = stored.record(i);
-      // Cheap first: only a record that holds the id's text can carry it.
-      if (text.find(needle) == std::string_view::npos || !carries(text, *describer, keys)) continue;
+      if (!needle.may_be_in(stored, i) || !carries(stored, i, *describer, keys)) continue;
       ephor_event event{};
       if (redescribe(stored, i, *describer, event)) visit(event);
     }

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/batch_cache.hpp"
 #include "event/batch.hpp"
 #include "event/interner.hpp"
 #include "ingest/door.hpp"
@@ -74,9 +75,12 @@ class LogReader {
                      const EventVisitor& visit, const Names& names) const;
 
  private:
+  static constexpr std::size_t kRecentBytesMax = 8U << 20;
+
   const Journal& journal_;
   DescriberPool& describers_;
   DamageSink tell_damage_ = [](const DamageError&) {};
+  mutable BatchCache recent_{kRecentBytesMax};  // of find
 };
 
 // The join keys of a stored batch, as the door computed them: distinct, sorted.

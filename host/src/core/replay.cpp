@@ -37,6 +37,7 @@ class Source {
   virtual std::optional<LineChunk> next() = 0;
   virtual std::int64_t arrived_ns() const = 0;     // of the chunk given last
   virtual bool is_flush() const { return false; }  // the chunk given last holds no records but one
+  virtual std::uint32_t format() const { return EPHOR_FORMAT_LINES; }  // of the chunk given last
   // See Admission: which of the host's own sources may be in it.
   virtual std::string_view own_source() const { return {}; }
 };
@@ -61,34 +62,23 @@ class JournalSource final : public Source {
       : journal_(data_dir, {.read_only = true}) {}
 
   std::optional<LineChunk> next() override {
+    if (!waiting_.empty()) return take_waiting();
     StoredBatch stored;
     const auto leave_out = [](const DamageError& damage) {
       log(EPHOR_LOG_ERROR, kHostName, std::string("left out: ") + damage.what());
     };
     while (next_readable(journal_, position_, stored, leave_out)) {
       position_ = stored.position + 1;
-      std::string lines;
-      LineChunk chunk;
       is_flush_ = is_flush_batch(stored);
-      if (is_flush_) return chunk;
-      for (std::size_t i = 0; i < stored.records.size(); ++i) {
-        if ((stored.records[i].flags & (EPHOR_EVENT_DERIVED | EPHOR_EVENT_HOST)) != 0) continue;
-        const std::size_t begin = lines.size();
-        lines += stored.record(i);
-        // A record that came as a single object may hold line breaks between its tokens.
-        std::replace(lines.begin() + static_cast<std::ptrdiff_t>(begin), lines.end(), '\n', ' ');
-        lines += '\n';
-        ++chunk.line_count;
-      }
-      if (chunk.line_count == 0) continue;
-      chunk.body = Buffer(lines.size());
-      std::copy(lines.begin(), lines.end(), chunk.body.data());
-      chunk.body.set_size(lines.size());
+      format_ = EPHOR_FORMAT_LINES;
+      if (is_flush_) return LineChunk();
       arrived_ns_ = stored.arrived_ns;
-      return chunk;
+      collect(stored);
+      if (!waiting_.empty()) return take_waiting();
     }
     return std::nullopt;
   }
+  std::uint32_t format() const override { return format_; }
   // As it was: events that carry no time have that of their arrival.
   std::int64_t arrived_ns() const override { return arrived_ns_; }
   bool is_flush() const override { return is_flush_; }
@@ -96,6 +86,44 @@ class JournalSource final : public Source {
   std::string_view own_source() const override { return kAnyOwnSource; }
 
  private:
+  struct Run {  // records of one encoding that follow each other
+    std::uint32_t format = EPHOR_FORMAT_LINES;
+    std::uint32_t count = 0;
+    std::string body;
+  };
+
+  void collect(const StoredBatch& stored) {
+    for (std::size_t i = 0; i < stored.records.size(); ++i) {
+      if ((stored.records[i].flags & (EPHOR_EVENT_DERIVED | EPHOR_EVENT_HOST)) != 0) continue;
+      const bool is_span = stored.records[i].encoding == EPHOR_ENCODING_OTLP;
+      const std::uint32_t format = is_span ? kFormatStoredSpans : EPHOR_FORMAT_LINES;
+      if (waiting_.empty() || waiting_.back().format != format) waiting_.push_back({format, 0, {}});
+      std::string& body = waiting_.back().body;
+      ++waiting_.back().count;
+      if (is_span) {
+        append_stored_span(body, stored.source(i), stored.record(i));
+        continue;
+      }
+      const std::size_t begin = body.size();
+      body += stored.record(i);
+      // A record that came as a single object may hold line breaks between its tokens.
+      std::replace(body.begin() + static_cast<std::ptrdiff_t>(begin), body.end(), '\n', ' ');
+      body += '\n';
+    }
+  }
+
+  LineChunk take_waiting() {
+    const Run run = std::move(waiting_.front());
+    waiting_.pop_front();
+    format_ = run.format;
+    LineChunk chunk;
+    chunk.line_count = run.count;
+    chunk.body = Buffer(run.body.size());
+    std::copy(run.body.begin(), run.body.end(), chunk.body.data());
+    chunk.body.set_size(run.body.size());
+    return chunk;
+  }
+
   // The log gives it a batch of its own.
   static bool is_flush_batch(const StoredBatch& stored) {
     return stored.records.size() == 1 && (stored.records[0].flags & EPHOR_EVENT_HOST) != 0 &&
@@ -103,6 +131,8 @@ class JournalSource final : public Source {
   }
 
   SqliteJournal journal_;
+  std::deque<Run> waiting_;  // of the batch read last
+  std::uint32_t format_ = EPHOR_FORMAT_LINES;
   std::int64_t arrived_ns_ = 0;
   bool is_flush_ = false;
   std::uint64_t position_ = 1;
@@ -185,7 +215,7 @@ class Pipeline {
     out.rejected = chunk.rejections.size();
     out.rejections = std::move(chunk.rejections);
     Arrival arrival =
-        host_.door().admit(std::move(chunk.body), {.format = EPHOR_FORMAT_LINES,
+        host_.door().admit(std::move(chunk.body), {.format = source_.format(),
                                                    .arrived_ns = source_.arrived_ns(),
                                                    .first_line = chunk.first_line,
                                                    .own_source = source_.own_source()});
