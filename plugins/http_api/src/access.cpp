@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "access.hpp"
 
-#include <Poco/Crypto/DigestEngine.h>
-#include <Poco/Crypto/OpenSSLInitializer.h>
+#include <openssl/evp.h>
 
 #include <algorithm>
+#include <ephor/plugin.hpp>
 
 namespace ephor::http_api {
 namespace {
@@ -36,25 +36,34 @@ bool equals_in_constant_time(std::string_view left, std::string_view right) {
 }  // namespace
 
 std::string sha256_hex(std::string_view text) {
-  // Each engine counts the users of Poco's OpenSSL set-up, and the last one takes it down, which is
-  // not safe beside another that is just beginning. One user that stays keeps it up for good.
-  static const auto* const kept = new Poco::Crypto::OpenSSLInitializer;
-  static_cast<void>(kept);
-  Poco::Crypto::DigestEngine engine("SHA256");
-  engine.update(text.data(), text.size());
-  return Poco::DigestEngine::digestToHex(engine.digest());
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
+  if (EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha256(), nullptr) != 1) {
+    throw Error(EPHOR_INTERNAL, "SHA-256 is not available");
+  }
+  std::string out;
+  for (unsigned i = 0; i < size; ++i) {
+    out += "0123456789abcdef"[digest[i] >> 4U];
+    out += "0123456789abcdef"[digest[i] & 15U];
+  }
+  return out;
 }
 
 std::string_view bearer_of(std::string_view authorization) {
-  constexpr std::string_view kScheme = "bearer ";
-  if (lower(authorization.substr(0, kScheme.size())) != kScheme) return {};
-  authorization.remove_prefix(kScheme.size());
+  const std::size_t blank = authorization.find(' ');
+  if (blank == std::string_view::npos) return {};
+  const std::string scheme = lower(authorization.substr(0, blank));
+  if (scheme != "bearer" && scheme != "token") return {};
+  authorization.remove_prefix(blank + 1);
   const std::size_t first = authorization.find_first_not_of(' ');
   return first == std::string_view::npos ? std::string_view() : authorization.substr(first);
 }
 
-Access::Access(const Options& options, bool is_loopback) : cors_origins_(options.cors_origins) {
+// On the listener for ingest only tokens that may write count: where none is, loopback is open.
+Access::Access(const Options& options, bool is_loopback, Entrance entrance)
+    : cors_origins_(options.cors_origins) {
   for (const Token& token : options.tokens) {
+    if (entrance == Entrance::ingest && !may_write(token)) continue;
     tokens_.push_back(
         {token.name, token.sha256.empty() ? sha256_hex(token.token) : token.sha256, token.scopes});
   }

@@ -8,13 +8,14 @@
 #include <string_view>
 #include <vector>
 
+#include "connection.hpp"
 #include "options.hpp"
 
 namespace ephor::http_api {
 
 class Access {
  public:
-  Access(const Options& options, bool is_loopback);
+  Access(const Options& options, bool is_loopback, Entrance entrance = Entrance::main);
 
   // True if anybody may do everything: a loopback address and no token.
   bool is_open() const { return tokens_.empty(); }
@@ -44,7 +45,8 @@ class Access {
   std::vector<std::string> hosts_;  // empty: every host
 };
 
-// "Bearer TOKEN" -> TOKEN; empty if it is another scheme.
+// "Bearer TOKEN", or "Token TOKEN" as InfluxDB's clients say -> TOKEN; empty if it is another
+// scheme.
 std::string_view bearer_of(std::string_view authorization);
 std::string sha256_hex(std::string_view text);
 

@@ -35,6 +35,11 @@ class Gate {
     freed_.notify_one();
   }
 
+  int waiting() {
+    std::lock_guard lock(mutex_);
+    return waiting_;
+  }
+
   // Leaves when it dies, if it came in.
   class Pass {
    public:

@@ -12,6 +12,7 @@ Answer error_answer(int status, std::string_view code, std::string_view message,
                     std::string_view pointer) {
   Answer answer;
   answer.status = status;
+  answer.message = message;
   answer.body = dump(Json{{"error",
                            {{"code", code},
                             {"message", message},
@@ -84,7 +85,7 @@ std::string_view reason_phrase(int status) {
     int status;
     std::string_view text;
   };
-  static constexpr std::array<Phrase, 21> kPhrases{{{101, "Switching Protocols"},
+  static constexpr std::array<Phrase, 22> kPhrases{{{101, "Switching Protocols"},
                                                     {200, "OK"},
                                                     {204, "No Content"},
                                                     {400, "Bad Request"},
@@ -96,6 +97,7 @@ std::string_view reason_phrase(int status) {
                                                     {409, "Conflict"},
                                                     {411, "Length Required"},
                                                     {413, "Content Too Large"},
+                                                    {414, "URI Too Long"},
                                                     {415, "Unsupported Media Type"},
                                                     {426, "Upgrade Required"},
                                                     {429, "Too Many Requests"},

@@ -16,6 +16,7 @@ struct Answer {
   std::string body;
   std::string content_type = "application/json";
   std::vector<std::pair<std::string, std::string>> headers;
+  std::string message;               // of a failure: what `body` says, for other dialects
   std::uint64_t as_of_sequence = 0;  // 0: that of the log
   bool must_close = false;
   // Only with status 101: what the new WebSocket client asked for in its address.

@@ -5,8 +5,9 @@
 #include <array>
 #include <chrono>
 #include <ephor/json.hpp>
+#include <ephor/propagation.hpp>
 #include <optional>
-#include <random>
+#include <utility>
 
 #include "inflate.hpp"
 #include "openapi.hpp"
@@ -22,7 +23,7 @@ using Poco::Net::HTTPRequest;
 constexpr std::size_t kRequestBodyMax = 1U << 20U;
 constexpr int kRequestDepthMax = 64;
 constexpr std::size_t kCompressMin = 1024;
-constexpr std::size_t kCorrelationMax = 256;
+constexpr std::size_t kSourceBytesMax = 256;
 constexpr std::size_t kTopicsMax = 64;
 
 std::string_view header(const HTTPRequest& request, const std::string& name) {
@@ -34,21 +35,22 @@ bool is_safe(std::string_view method) {
   return method == "GET" || method == "HEAD" || method == "OPTIONS";
 }
 
-// A client's correlation id goes into headers and logs: visible ASCII only.
-bool is_correlation_id(std::string_view id) {
-  return !id.empty() && id.size() <= kCorrelationMax &&
-         std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 0x7F; });
+std::string_view known_method(const HTTPRequest& request) {
+  for (const std::string_view known :
+       {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}) {
+    if (request.getMethod() == known) return known;
+  }
+  return "(other)";
 }
 
-std::string new_correlation_id() {
-  thread_local std::mt19937_64 generator{std::random_device{}()};
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string id;
-  for (int word = 0; word < 2; ++word) {
-    std::uint64_t bits = generator();
-    for (int i = 0; i < 16; ++i, bits >>= 4U) id.push_back(kDigits[bits & 0xF]);
+std::vector<std::string> values_of(const HTTPRequest& request, std::string_view name) {
+  std::vector<std::string> values;
+  const std::string key(name);
+  for (auto found = request.find(key);
+       found != request.end() && Poco::icompare(found->first, key) == 0; ++found) {
+    values.push_back(found->second);
   }
-  return id;
+  return values;
 }
 
 // Empty if it is larger than the bound.
@@ -87,12 +89,27 @@ Answer page_answer(const Endpoint& endpoint) {
   return answer;
 }
 
+// What clients of InfluxDB look for before they write. No release of InfluxDB is claimed.
+Answer ping_answer() {
+  Answer answer;
+  answer.status = 204;
+  answer.headers.emplace_back("X-Influxdb-Version", "1.8-ephor");
+  answer.headers.emplace_back("X-Influxdb-Build", "Ephor");
+  return answer;
+}
+
+// On the listener for ingest alone.
+bool is_of_ingest(Builtin builtin) {
+  return is_ingest(builtin) || builtin == Builtin::influx_ping || builtin == Builtin::live ||
+         builtin == Builtin::ready;
+}
+
 }  // namespace
 
-Api::Api(const Host& host, const Options& options, const Access& access, Callbacks callbacks)
+Api::Api(const Host& host, const Options& options, const Guards& guards, Callbacks callbacks)
     : host_(host),
       options_(options),
-      access_(access),
+      guards_(guards),
       callbacks_(std::move(callbacks)),
       query_(host.extension<ephor_query>("ephor.query/1")),
       journal_(host.extension<ephor_journal>("ephor.journal/1")),
@@ -100,17 +117,12 @@ Api::Api(const Host& host, const Options& options, const Access& access, Callbac
       routes_(host),
       metrics_(host) {}
 
-Answer Api::answer(const HTTPRequest& request, Body& body) {
+Answer Api::answer(const HTTPRequest& request, Body& body, Entrance entrance) {
   const auto begin = std::chrono::steady_clock::now();
-  std::string route_name = "(unknown)";
-  std::string_view method = "(other)";
-  for (const std::string_view known :
-       {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}) {
-    if (request.getMethod() == known) method = known;
-  }
+  Found found;
   Answer answer;
   try {
-    answer = route(request, body, route_name);
+    answer = route(request, body, entrance, found);
   } catch (const BodyError& failure) {
     answer = error_answer(400, "bad_body", failure.what());
     answer.must_close = true;
@@ -123,27 +135,51 @@ Answer Api::answer(const HTTPRequest& request, Body& body) {
     answer = failure_answer(EPHOR_INTERNAL, failure.what());
     answer.must_close = true;
   }
-  finish(request, answer);
+  if (!answer.message.empty()) {
+    speak(dialect_of(found.builtin, header(request, "Content-Type")), answer);
+  }
+  finish(request, access(entrance), answer);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-  metrics_.count(method, route_name, answer.status, seconds.count());
+  metrics_.count(known_method(request), found.route, answer.status, seconds.count());
   return answer;
 }
 
-void Api::count_unreadable(int status) { metrics_.count("(other)", "(unreadable)", status, 0.0); }
+Answer Api::refuse(const HTTPRequest* request, Entrance entrance, const Refusal& refusal) {
+  Answer answer = error_answer(refusal.status, refusal.code, refusal.message);
+  answer.must_close = true;
+  if (refusal.status == 503) answer.headers.emplace_back("Retry-After", "1");
+  if (request == nullptr) {
+    metrics_.count("(other)", "(unreadable)", answer.status, 0.0);
+    return answer;
+  }
+  std::string route_name = "(unknown)";
+  if (const auto target = parse_target(request->getURI())) {
+    const auto router = routes_.current();
+    const Router::Match match = router->find(request->getMethod(), target->segments);
+    if (match.endpoint != nullptr) {
+      route_name = match.endpoint->path;
+      speak(dialect_of(match.endpoint->builtin, header(*request, "Content-Type")), answer);
+    }
+  }
+  finish(*request, access(entrance), answer);
+  metrics_.count(known_method(*request), route_name, answer.status, 0.0);
+  return answer;
+}
 
-Answer Api::route(const HTTPRequest& request, Body& body, std::string& route_name) {
+Answer Api::route(const HTTPRequest& request, Body& body, Entrance entrance, Found& found) {
+  const Access& guard = access(entrance);
   const std::string_view host = header(request, "Host");
   if (host.empty() && request.getVersion() != "HTTP/1.0") {
     return error_answer(400, "invalid", "the header Host is missing");
   }
-  if (!access_.is_host_allowed(host)) {
+  if (!guard.is_host_allowed(host)) {
     return error_answer(403, "denied",
                         "Host: found \"" + std::string(host.substr(0, 128)) +
                             "\", expected localhost or a name of allowed_hosts");
   }
   const std::string_view origin = header(request, "Origin");
   const bool is_foreign =
-      !origin.empty() && !access_.is_same_origin(origin, host) && !access_.is_cors_origin(origin);
+      !origin.empty() && !guard.is_same_origin(origin, host) && !guard.is_cors_origin(origin);
   if (is_foreign && !is_safe(request.getMethod())) {
     return error_answer(403, "denied",
                         "Origin: found \"" + std::string(origin.substr(0, 128)) +
@@ -155,7 +191,7 @@ Answer Api::route(const HTTPRequest& request, Body& body, std::string& route_nam
   const auto router = routes_.current();
   const Router::Match match = router->find(request.getMethod(), target->segments);
   if (match.allow.empty()) return error_answer(404, "not_found", "no such path; see /api");
-  if (request.getMethod() == "OPTIONS") return preflight(request, match.allow);
+  if (request.getMethod() == "OPTIONS") return preflight(request, match.allow, guard);
   if (match.endpoint == nullptr) {
     Answer answer = error_answer(405, "method_not_allowed",
                                  "found " + request.getMethod() + ", expected " + match.allow);
@@ -163,14 +199,17 @@ Answer Api::route(const HTTPRequest& request, Body& body, std::string& route_nam
     return answer;
   }
   const Endpoint& endpoint = *match.endpoint;
-  route_name = endpoint.path;
+  found = {endpoint.path, endpoint.builtin};
+  if (entrance == Entrance::ingest && !is_of_ingest(endpoint.builtin)) {
+    return error_answer(404, "not_found", "this listener takes events only (ingest_listen)");
+  }
 
   // Browsers cannot set headers on a WebSocket, so there the token may come in the address.
   std::string_view token = bearer_of(header(request, "Authorization"));
   if (token.empty() && endpoint.builtin == Builtin::websocket) {
     token = find_parameter(target->query, "access_token");
   }
-  const Access::Verdict verdict = access_.check(token, endpoint.scope);
+  const Access::Verdict verdict = guard.check(token, endpoint.scope);
   if (!verdict.is_known) {
     Answer answer = error_answer(401, "unauthorized", "expected a bearer token");
     answer.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"ephor\"");
@@ -190,12 +229,36 @@ Answer Api::route(const HTTPRequest& request, Body& body, std::string& route_nam
   return call_builtin(endpoint, *router, *target, request, body, verdict.name);
 }
 
+Answer Api::take(const Endpoint& endpoint, const Target& target, const HTTPRequest& request,
+                 Body& body, std::string_view token_name) {
+  IngestHead head{
+      header(request, "Content-Type"), header(request, "Content-Encoding"), token_name, {}};
+  std::string source;
+  const bool is_influx =
+      endpoint.builtin == Builtin::influx_write || endpoint.builtin == Builtin::influx_write_v2;
+  if (is_influx) {
+    head.precision = find_parameter(target.query, "precision");
+    const std::string_view database =
+        find_parameter(target.query, endpoint.builtin == Builtin::influx_write ? "db" : "bucket");
+    source = database.empty() ? "influx" : "influx/";
+    source += database.substr(0, kSourceBytesMax);
+    if (token_name.empty()) head.source = source;
+  }
+  return ingest_.take(endpoint.builtin, head, body);
+}
+
 Answer Api::call_builtin(const Endpoint& endpoint, const Router& router, const Target& target,
                          const HTTPRequest& request, Body& body, std::string_view source) {
   switch (endpoint.builtin) {
     case Builtin::ingest:
-      return ingest_.take(
-          {header(request, "Content-Type"), header(request, "Content-Encoding"), source}, body);
+    case Builtin::otlp_traces:
+    case Builtin::otlp_metrics:
+    case Builtin::otlp_logs:
+    case Builtin::influx_write:
+    case Builtin::influx_write_v2:
+      return take(endpoint, target, request, body, source);
+    case Builtin::influx_ping:
+      return ping_answer();
     case Builtin::websocket:
       return upgrade(target, request);
     case Builtin::page:
@@ -203,7 +266,8 @@ Answer Api::call_builtin(const Endpoint& endpoint, const Router& router, const T
     case Builtin::list:
       return text_answer(route_list(router.endpoints()), endpoint);
     case Builtin::openapi:
-      return text_answer(openapi_document(router.endpoints(), "1", !access_.is_open()), endpoint);
+      return text_answer(openapi_document(router.endpoints(), "1", !guards_.main.is_open()),
+                         endpoint);
     case Builtin::metrics:
       return metrics();
     case Builtin::live:
@@ -356,25 +420,28 @@ Answer Api::upgrade(const Target& target, const HTTPRequest& request) {
   return answer;
 }
 
-Answer Api::preflight(const HTTPRequest& request, const std::string& allow) {
+Answer Api::preflight(const HTTPRequest& request, const std::string& allow, const Access& guard) {
   Answer answer;
   answer.status = 204;
   answer.headers.emplace_back("Allow", allow);
-  if (access_.is_cors_origin(header(request, "Origin"))) {
+  if (guard.is_cors_origin(header(request, "Origin"))) {
     answer.headers.emplace_back("Access-Control-Allow-Methods", allow);
     answer.headers.emplace_back(
         "Access-Control-Allow-Headers",
-        "Authorization, Content-Type, Content-Encoding, " + options_.correlation_id_header);
+        "Authorization, Content-Type, Content-Encoding, traceparent, tracestate, baggage, " +
+            options_.correlation_id_header);
     answer.headers.emplace_back("Access-Control-Max-Age", "600");
   }
   return answer;
 }
 
-void Api::finish(const HTTPRequest& request, Answer& answer) {
+void Api::finish(const HTTPRequest& request, const Access& guard, Answer& answer) {
   auto& headers = answer.headers;
-  const std::string_view given = header(request, options_.correlation_id_header);
-  headers.emplace_back(options_.correlation_id_header,
-                       is_correlation_id(given) ? std::string(given) : new_correlation_id());
+  const propagation::Context context = propagation::continue_from(
+      propagation::extract([&](std::string_view name) { return values_of(request, name); },
+                           options_.correlation_id_header));
+  headers.emplace_back("traceparent", context.traceparent().header());
+  headers.emplace_back(options_.correlation_id_header, context.correlation_id);
   if (answer.as_of_sequence == 0 && journal_ != nullptr) {
     answer.as_of_sequence = journal_->last_sequence(journal_->context);
   }
@@ -383,10 +450,11 @@ void Api::finish(const HTTPRequest& request, Answer& answer) {
   headers.emplace_back("X-Frame-Options", "DENY");
   headers.emplace_back("Referrer-Policy", "no-referrer");
   const std::string_view origin = header(request, "Origin");
-  if (!origin.empty() && access_.is_cors_origin(origin)) {
+  if (!origin.empty() && guard.is_cors_origin(origin)) {
     headers.emplace_back("Access-Control-Allow-Origin", std::string(origin));
-    headers.emplace_back("Access-Control-Expose-Headers",
-                         "Ephor-As-Of-Sequence, Retry-After, " + options_.correlation_id_header);
+    headers.emplace_back(
+        "Access-Control-Expose-Headers",
+        "Ephor-As-Of-Sequence, Retry-After, traceparent, " + options_.correlation_id_header);
   }
   if (!options_.cors_origins.empty()) headers.emplace_back("Vary", "Origin");
   const bool has_policy = std::any_of(headers.begin(), headers.end(), [](const auto& entry) {

@@ -37,6 +37,8 @@ class HttpApi final : public Plugin {
 
   // "http://127.0.0.1:8780/", after start.
   std::string url() const;
+  // Of ingest_listen; empty without it.
+  std::string ingest_url() const;
 
  private:
   void update_gauges();
@@ -44,12 +46,21 @@ class HttpApi final : public Plugin {
   Host host_;
   const Options options_;
   std::optional<Access> access_;
+  std::optional<Access> ingest_access_;
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<Api> api_;
   std::unique_ptr<Server> server_;
   std::unique_ptr<Watcher> watcher_;
   std::string message_;  // reused by on_events
-  Series connections_, queued_, refused_, clients_, frames_sent_, frames_dropped_;
+  // Of one pool of threads; all series have the label `pool`.
+  struct PoolSeries {
+    Series threads, busy, queued, refused, served, queue_seconds, queue_seconds_most;
+  };
+  PoolSeries pool_series(std::string_view pool) const;
+  static void set(const PoolSeries& series, const WorkerPool::Figures& figures, int queued);
+
+  PoolSeries reads_, ingest_;
+  Series connections_, waiting_, accepted_, refused_, clients_, frames_sent_, frames_dropped_;
 };
 
 }  // namespace ephor::http_api

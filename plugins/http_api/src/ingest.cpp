@@ -13,7 +13,6 @@
 namespace ephor::http_api {
 namespace {
 
-constexpr std::size_t kRejectionsMax = 1000;
 constexpr std::size_t kFirstRoomBytes = 256 * 1024;
 
 std::string lower_type(std::string_view content_type) {
@@ -120,37 +119,48 @@ Answer too_large_answer(std::uint64_t size_max, std::string_view what) {
                           std::string(what) + "); send it in parts");
 }
 
-struct Rejections {
-  Json list = Json::array();
-  std::uint64_t count = 0;
+void collect(void* user, const ephor_rejection* rejection) {
+  guarded(nullptr, [&] {
+    auto& all = *static_cast<Rejections*>(user);
+    if (++all.count > Rejections::kListedMax) return;
+    all.listed.push_back({rejection->line, std::string(to_text(rejection->json_pointer)),
+                          std::string(to_text(rejection->reason))});
+  });
+}
 
-  static void visit(void* user, const ephor_rejection* rejection) {
-    guarded(nullptr, [&] {
-      auto& self = *static_cast<Rejections*>(user);
-      if (++self.count > kRejectionsMax) return;
-      self.list.push_back({{"line", rejection->line},
-                           {"pointer", to_text(rejection->json_pointer)},
-                           {"reason", to_text(rejection->reason)}});
-    });
+Answer unsupported_type(std::string_view content_type, std::string_view expected) {
+  return error_answer(415, "unsupported_media_type",
+                      "Content-Type: found \"" + std::string(content_type.substr(0, 128)) +
+                          "\", expected " + std::string(expected));
+}
+
+// A body that says nothing. Only events have to be there: an OpenTelemetry SDK may flush nothing.
+Answer empty_answer(Dialect dialect, Builtin builtin, std::string_view what) {
+  if (builtin == Builtin::ingest) {
+    return error_answer(400, "empty_body", std::string(what) + ", expected at least one event");
   }
-};
-
-Answer result_answer(const ephor_ingest_result& result, Rejections& rejections) {
-  const bool all_rejected = result.rejected > 0 && result.accepted == 0 && result.duplicate == 0;
-  Answer answer;
-  answer.status = all_rejected ? 400 : 200;
-  answer.as_of_sequence = result.last_sequence;
-  answer.body = dump(Json{{"accepted", result.accepted},
-                          {"duplicate", result.duplicate},
-                          {"rejected", result.rejected},
-                          {"events", result.events},
-                          {"last_sequence", result.last_sequence},
-                          {"rejections", std::move(rejections.list)},
-                          {"rejections_truncated", rejections.count > kRejectionsMax}});
-  return answer;
+  return result_answer(dialect, builtin, ephor_ingest_result{}, {});
 }
 
 }  // namespace
+
+bool is_protobuf(std::string_view content_type) {
+  const std::string type = lower_type(content_type);
+  return type == "application/x-protobuf" || type == "application/protobuf";
+}
+
+int otlp_format_of(Builtin builtin, std::string_view content_type) {
+  const bool is_json = lower_type(content_type) == "application/json";
+  if (!is_json && !is_protobuf(content_type)) return -1;
+  switch (builtin) {
+    case Builtin::otlp_metrics:
+      return is_json ? EPHOR_FORMAT_OTLP_METRICS_JSON : EPHOR_FORMAT_OTLP_METRICS;
+    case Builtin::otlp_logs:
+      return is_json ? EPHOR_FORMAT_OTLP_LOGS_JSON : EPHOR_FORMAT_OTLP_LOGS;
+    default:
+      return is_json ? EPHOR_FORMAT_OTLP_TRACES_JSON : EPHOR_FORMAT_OTLP_TRACES;
+  }
+}
 
 int ingest_format_of(std::string_view content_type) {
   struct Known {
@@ -187,14 +197,47 @@ Ingest::Ingest(const Host& host, const Options& options)
   bytes_ = host.counter("ephor_http_ingest_bytes_total", "Bytes of posted records, inflated");
 }
 
-Answer Ingest::take(const IngestHead& head, Body& body) {
-  const int format = ingest_format_of(head.content_type);
-  if (format < 0) {
-    return error_answer(415, "unsupported_media_type",
-                        "Content-Type: found \"" + std::string(head.content_type.substr(0, 128)) +
-                            "\", expected application/cloudevents+json, "
-                            "application/cloudevents-batch+json, application/x-ndjson or "
-                            "application/json");
+int influx_format_of(std::string_view precision, Builtin builtin) {
+  if (precision.empty() || precision == "ns") return EPHOR_FORMAT_INFLUX_NS;
+  if (precision == "us") return EPHOR_FORMAT_INFLUX_US;
+  if (precision == "ms") return EPHOR_FORMAT_INFLUX_MS;
+  if (precision == "s") return EPHOR_FORMAT_INFLUX_S;
+  if (builtin == Builtin::influx_write_v2) return -1;
+  if (precision == "n") return EPHOR_FORMAT_INFLUX_NS;
+  if (precision == "u") return EPHOR_FORMAT_INFLUX_US;
+  return -1;
+}
+
+Answer Ingest::take(Builtin builtin, const IngestHead& head, Body& body) {
+  const Dialect dialect = dialect_of(builtin, head.content_type);
+  int format = -1;
+  switch (builtin) {
+    case Builtin::otlp_traces:
+    case Builtin::otlp_metrics:
+    case Builtin::otlp_logs:
+      format = otlp_format_of(builtin, head.content_type);
+      if (format < 0) {
+        return unsupported_type(head.content_type, "application/x-protobuf or application/json");
+      }
+      break;
+    case Builtin::influx_write:
+    case Builtin::influx_write_v2:
+      format = influx_format_of(head.precision, builtin);
+      if (format < 0) {
+        return error_answer(400, "invalid",
+                            "precision: found \"" + std::string(head.precision.substr(0, 64)) +
+                                "\", expected ns, us, ms or s",
+                            "/precision");
+      }
+      break;
+    default:
+      format = ingest_format_of(head.content_type);
+      if (format < 0) {
+        return unsupported_type(head.content_type,
+                                "application/cloudevents+json, "
+                                "application/cloudevents-batch+json, application/x-ndjson or "
+                                "application/json");
+      }
   }
   const bool is_plain = head.content_encoding.empty() || head.content_encoding == "identity";
   const bool is_gzip = head.content_encoding == "gzip" || head.content_encoding == "x-gzip";
@@ -216,9 +259,7 @@ Answer Ingest::take(const IngestHead& head, Body& body) {
     return busy_answer("too many bytes of other bodies are being received");
   }
   if (state == Inflated::too_large) return too_large_answer(body_max, "as sent");
-  if (size == 0) {
-    return error_answer(400, "empty_body", "the body is empty, expected at least one event");
-  }
+  if (size == 0) return empty_answer(dialect, builtin, "the body is empty");
   const Gate::Pass pass(gate_, std::chrono::milliseconds(options_.request_timeout_ms));
   if (!pass) return busy_answer("too many bodies wait to be taken in");
   if (!is_plain) {
@@ -236,9 +277,7 @@ Answer Ingest::take(const IngestHead& head, Body& body) {
           "the body is no whole " + std::string(head.content_encoding) + ": " +
               (state == Inflated::truncated ? "it ends too early" : "its bytes are corrupt"));
     }
-    if (size == 0) {
-      return error_answer(400, "empty_body", "the body is empty, expected at least one event");
-    }
+    if (size == 0) return empty_answer(dialect, builtin, "the body is empty");
   }
   Rejections rejections;
   ephor_ingest_result result{};
@@ -247,16 +286,16 @@ Answer Ingest::take(const IngestHead& head, Body& body) {
   error.struct_size = sizeof error;
   const ephor_status status = journal_.ingest(
       journal_.context, buffer.hand_over(), size, static_cast<std::uint32_t>(format),
-      to_view(head.source), &Rejections::visit, &rejections, &result, &error);
+      to_view(head.source), &collect, &rejections, &result, &error);
   if (status != EPHOR_OK) return failure_answer(status, error.message, error.json_pointer);
   if (result.accepted + result.duplicate + result.rejected == 0) {
-    return error_answer(400, "empty_body", "the body has no record, expected at least one event");
+    return empty_answer(dialect, builtin, "the body has no record");
   }
   bytes_.add(static_cast<double>(size));
   accepted_.add(result.accepted);
   duplicate_.add(result.duplicate);
   rejected_.add(result.rejected);
-  return result_answer(result, rejections);
+  return result_answer(dialect, builtin, result, rejections);
 }
 
 }  // namespace ephor::http_api

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// POST /api/events: a body from the socket into the host's memory and through its door.
+// A body of events, OTLP or Influx lines: from the socket into the host's memory and through its
+// door.
 #pragma once
 
 #include <chrono>
@@ -10,6 +11,7 @@
 #include "admission.hpp"
 #include "answer.hpp"
 #include "body.hpp"
+#include "dialect.hpp"
 #include "options.hpp"
 
 namespace ephor::http_api {
@@ -19,15 +21,17 @@ namespace ephor::http_api {
 struct IngestHead {
   std::string_view content_type;
   std::string_view content_encoding;
-  std::string_view source;  // of records that name none; the token's name
+  std::string_view source;     // of records that name none
+  std::string_view precision;  // of Influx lines: what the query string says
 };
 
 class Ingest {
  public:
   Ingest(const Host& host, const Options& options);
 
-  // [any] Blocks until the events are durable.
-  Answer take(const IngestHead& head, Body& body);
+  // [any] Blocks until the events are durable. Failures are in Ephor's own words; see speak().
+  Answer take(Builtin builtin, const IngestHead& head, Body& body);
+  int waiting() { return gate_.waiting(); }
 
  private:
   const Options& options_;
@@ -42,5 +46,10 @@ class Ingest {
 
 // EPHOR_FORMAT_* of a media type, -1 if it is none of events.
 int ingest_format_of(std::string_view content_type);
+
+bool is_protobuf(std::string_view content_type);
+int otlp_format_of(Builtin builtin, std::string_view content_type);
+// InfluxDB 1 has shorter names beside those of InfluxDB 2. -1: unknown.
+int influx_format_of(std::string_view precision, Builtin builtin);
 
 }  // namespace ephor::http_api

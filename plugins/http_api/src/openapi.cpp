@@ -70,6 +70,17 @@ Json parameters_of(const Endpoint& endpoint, const Json& request) {
     after["description"] = "Wait until the answer covers this sequence: read your own writes";
     list.push_back(after);
   }
+  if (endpoint.builtin == Builtin::influx_write) {
+    list.push_back(parameter("db", "query", false, {}));
+  }
+  if (endpoint.builtin == Builtin::influx_write_v2) {
+    list.push_back(parameter("org", "query", false, {}));
+    list.push_back(parameter("bucket", "query", false, {}));
+  }
+  if (endpoint.builtin == Builtin::influx_write || endpoint.builtin == Builtin::influx_write_v2) {
+    const Json units{{"type", "string"}, {"enum", {"ns", "us", "ms", "s"}}, {"default", "ns"}};
+    list.push_back(parameter("precision", "query", false, units));
+  }
   if (endpoint.builtin == Builtin::websocket)
     list.push_back(parameter("topics", "query", false, {}));
   return list;
@@ -85,6 +96,21 @@ Json request_body_of(const Endpoint& endpoint, const Json& request) {
                {{"schema", {{"type", "array"}, {"items", {{"type", "object"}}}}}}},
               {"application/x-ndjson", {{"schema", {{"type", "string"}}}}}}}};
   }
+  switch (endpoint.builtin) {
+    case Builtin::otlp_traces:
+    case Builtin::otlp_metrics:
+    case Builtin::otlp_logs:
+      return {{"required", true},
+              {"content",
+               {{"application/x-protobuf", {{"schema", {{"type", "string"}}}}},
+                {"application/json", {{"schema", {{"type", "object"}}}}}}}};
+    case Builtin::influx_write:
+    case Builtin::influx_write_v2:
+      return {{"required", true},
+              {"content", {{"text/plain", {{"schema", {{"type", "string"}}}}}}}};
+    default:
+      break;
+  }
   if (endpoint.method == "GET" || endpoint.method == "DELETE") return {};
   Json schema = Json::object();
   if (request.is_object()) {
@@ -94,11 +120,24 @@ Json request_body_of(const Endpoint& endpoint, const Json& request) {
   return {{"content", {{"application/json", {{"schema", schema}}}}}};
 }
 
+std::string good_status_of(Builtin builtin) {
+  switch (builtin) {
+    case Builtin::websocket:
+      return "101";
+    case Builtin::influx_write:
+    case Builtin::influx_write_v2:
+    case Builtin::influx_ping:
+      return "204";
+    default:
+      return "200";
+  }
+}
+
 Json operation_of(const Endpoint& endpoint) {
   const Json request = schema_from(endpoint.request_schema);
   const Json response = schema_from(endpoint.response_schema);
   const std::string type = endpoint.content_type.substr(0, endpoint.content_type.find(';'));
-  const std::string good = endpoint.builtin == Builtin::websocket ? "101" : "200";
+  const std::string good = good_status_of(endpoint.builtin);
   Json operation{{"operationId", operation_id(endpoint)},
                  {"summary", endpoint.summary},
                  {"tags", {endpoint.instance}},

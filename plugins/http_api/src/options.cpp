@@ -59,17 +59,33 @@ WebsocketOptions websocket_from(const Json& object) {
 
 }  // namespace
 
+bool may_write(const Token& token) {
+  return std::any_of(token.scopes.begin(), token.scopes.end(),
+                     [](const std::string& scope) { return scope == "write" || scope == "admin"; });
+}
+
+bool has_writer(const Options& options) {
+  return std::any_of(options.tokens.begin(), options.tokens.end(), may_write);
+}
+
 Options options_from(std::string_view config_json) {
   const Json config = parse_json(config_json, "configuration of http_api");
   Options options;
   read(config, "listen", options.listen);
   read(config, "address_file", options.address_file);
+  read(config, "ingest_listen", options.ingest_listen);
+  read(config, "ingest_address_file", options.ingest_address_file);
   read(config, "max_body_bytes", options.max_body_bytes);
   read(config, "max_inflated_bytes", options.max_inflated_bytes);
   read(config, "ingest_threads", options.ingest_threads);
   read(config, "ingest_queue", options.ingest_queue);
+  read(config, "ingest_receivers", options.ingest_receivers);
   read(config, "threads", options.threads);
+  read(config, "request_queue", options.request_queue);
   read(config, "max_connections", options.max_connections);
+  read(config, "max_header_bytes", options.max_header_bytes);
+  read(config, "max_uri_bytes", options.max_uri_bytes);
+  read(config, "max_header_fields", options.max_header_fields);
   read(config, "keep_alive_timeout_s", options.keep_alive_timeout_s);
   read(config, "request_timeout_ms", options.request_timeout_ms);
   read(config, "header_timeout_ms", options.header_timeout_ms);
@@ -94,8 +110,14 @@ Options options_from(std::string_view config_json) {
                 "max_inflated_bytes");
   require_range(options.ingest_threads, 1, 1024, "ingest_threads");
   require_range(options.ingest_queue, 0, 65536, "ingest_queue");
+  require_range(options.ingest_receivers, 1, 1024, "ingest_receivers");
   require_range(options.threads, 2, 4096, "threads");
-  require_range(options.max_connections, options.threads, 1'000'000, "max_connections");
+  require_range(options.request_queue, 0, 1'000'000, "request_queue");
+  require_range(options.max_connections, 2, 1'000'000, "max_connections");
+  require_range(static_cast<std::int64_t>(options.max_header_bytes), 1024, 1 << 20,
+                "max_header_bytes");
+  require_range(static_cast<std::int64_t>(options.max_uri_bytes), 256, 1 << 16, "max_uri_bytes");
+  require_range(options.max_header_fields, 8, 10'000, "max_header_fields");
   require_range(options.keep_alive_timeout_s, 1, 3600, "keep_alive_timeout_s");
   require_range(options.request_timeout_ms, 10, 3'600'000, "request_timeout_ms");
   require_range(options.header_timeout_ms, 10, 3'600'000, "header_timeout_ms");

@@ -31,12 +31,19 @@ struct WebsocketOptions {
 struct Options {
   std::string listen = "127.0.0.1:8780";
   std::string address_file;
+  std::string ingest_listen;  // empty: none
+  std::string ingest_address_file;
   std::uint64_t max_body_bytes = 64ULL << 20U;
   std::uint64_t max_inflated_bytes = 256ULL << 20U;
   int ingest_threads = 8;
   int ingest_queue = 64;
+  int ingest_receivers = 32;
   int threads = 128;
-  int max_connections = 2048;
+  int request_queue = 1024;
+  int max_connections = 10'000;
+  std::uint64_t max_header_bytes = 32ULL << 10U;
+  std::uint64_t max_uri_bytes = 8ULL << 10U;
+  int max_header_fields = 100;
   int keep_alive_timeout_s = 15;
   int request_timeout_ms = 30'000;
   int header_timeout_ms = 10'000;
@@ -47,6 +54,9 @@ struct Options {
   double update_interval_s = 1.0;  // between two answers of a watched route
   WebsocketOptions websocket;
 };
+
+bool may_write(const Token& token);
+bool has_writer(const Options& options);
 
 // Throws ephor::Error with the pointer of what is wrong.
 Options options_from(std::string_view config_json);

@@ -20,6 +20,12 @@ enum class Builtin {
   query,
   page,
   ingest,
+  otlp_traces,
+  otlp_metrics,
+  otlp_logs,
+  influx_write,
+  influx_write_v2,
+  influx_ping,
   websocket,
   openapi,
   list,
@@ -27,6 +33,11 @@ enum class Builtin {
   live,
   ready,
 };
+
+// Brings events in: served by threads of its own, and by the listener for ingest.
+constexpr bool is_ingest(Builtin builtin) {
+  return builtin >= Builtin::ingest && builtin <= Builtin::influx_write_v2;
+}
 
 struct Endpoint {
   std::string method;

@@ -1,47 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Poco's TCP server and HTTP session with an own loop per connection: it bounds the time of every
-// step, hands bodies out without a copy, and answers broken requests like all others.
+// The listeners, the doorman who holds what asks nothing, and two pools of threads that answer: one
+// for bodies of events, one for everything else, so that neither can starve the other.
 #pragma once
 
-#include <Poco/Net/HTTPServerParams.h>
-#include <Poco/Net/ServerSocket.h>
-#include <Poco/Net/TCPServer.h>
-#include <Poco/ThreadPool.h>
-
+#include <array>
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
-#include "answer.hpp"
-#include "body.hpp"
+#include "doorman.hpp"
+#include "exchange.hpp"
 #include "options.hpp"
 #include "watchdog.hpp"
-
-namespace Poco::Net {
-class HTTPRequest;
-}
+#include "worker_pool.hpp"
 
 namespace ephor::http_api {
 
 class Server {
  public:
   struct Callbacks {
-    std::function<Answer(const Poco::Net::HTTPRequest&, Body&)> answer;
-    std::function<void(int status)> count_unreadable;
-    // Owns the socket from here on. `received`: bytes that came after the handshake.
+    std::function<Answer(const Poco::Net::HTTPRequest&, Body&, Entrance)> answer;
+    std::function<Answer(const Poco::Net::HTTPRequest* request, Entrance, const Refusal&)> refuse;
     std::function<void(int socket, std::string received, std::vector<std::string> topics)> upgrade;
   };
 
-  // Binds; throws ephor::Error if it cannot.
+  // Binds; throws ephor::Error if it cannot, or if everybody on the network could write.
   Server(const Options& options, Callbacks callbacks);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  bool is_loopback() const { return is_loopback_; }
-  std::string url() const;  // "http://127.0.0.1:8780/"
+  bool is_loopback(Entrance entrance) const;
+  std::string url() const { return url_; }                // "http://127.0.0.1:8780/"
+  std::string ingest_url() const { return ingest_url_; }  // empty: no listener of its own
 
   void start();
   // Takes no new connection; what is being answered goes on.
@@ -50,36 +45,37 @@ class Server {
   void stop();
 
   struct Figures {
-    int connections = 0;
-    int queued = 0;
-    int refused = 0;  // closed unanswered because too many waited
+    Doorman::Figures door;
+    WorkerPool::Figures reads;
+    WorkerPool::Figures ingest;
   };
-  Figures figures() const;
-
-  // Of the connections.
-  const Options& options() const { return options_; }
-  const Callbacks& callbacks() const { return callbacks_; }
-  Watchdog& watchdog() { return watchdog_; }
-  bool is_draining() const { return is_draining_.load(std::memory_order_relaxed); }
-  // Connections wait and every thread is taken: those that are served give theirs back after each
-  // answer.
-  bool is_crowded() const {
-    return is_serving_.load(std::memory_order_acquire) && server_->queuedConnections() > 0 &&
-           server_->currentConnections() >= options_.threads;
-  }
+  Figures figures();
 
  private:
+  struct Bound {
+    Doorman::Listener listener;
+    bool is_loopback = false;
+    std::string url;
+  };
+  static Bound bound(const std::string& listen, std::string_view key, Entrance entrance);
+  void require_tokens(const Bound& one, std::string_view key, bool has_tokens) const;
+  void serve(Connection& connection, Lane lane);
+  std::string refuse(Connection& connection, const Refusal& refusal);
+  WorkerPool& pool_of(Lane lane) { return lane == Lane::ingest ? *ingest_ : *reads_; }
+
   const Options& options_;
-  const Callbacks callbacks_;
-  Poco::Net::HTTPServerParams::Ptr parameters_;
-  bool is_loopback_ = false;  // before socket_, whose making sets it
-  Poco::Net::ServerSocket socket_;
-  std::atomic<bool> is_serving_{false};
+  const HeadLimits limits_;
+  const ExchangeCallbacks callbacks_;
+  bool is_loopback_ = true;
+  bool is_ingest_loopback_ = true;
+  std::string url_;
+  std::string ingest_url_;
   std::atomic<bool> is_draining_{false};
   bool is_stopped_ = false;
   Watchdog watchdog_;
-  Poco::ThreadPool pool_;
-  std::unique_ptr<Poco::Net::TCPServer> server_;
+  std::unique_ptr<Doorman> doorman_;
+  std::unique_ptr<WorkerPool> reads_;
+  std::unique_ptr<WorkerPool> ingest_;
 };
 
 }  // namespace ephor::http_api

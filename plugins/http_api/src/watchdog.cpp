@@ -1,27 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "watchdog.hpp"
 
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <chrono>
 #include <utility>
+
+#include "worker_pool.hpp"
 
 namespace ephor::http_api {
 namespace {
 
 constexpr auto kSweep = std::chrono::milliseconds(100);
 
-std::int64_t monotonic_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
 }  // namespace
 
-Watchdog::Watchdog(std::function<bool()> is_crowded)
-    : is_crowded_(std::move(is_crowded)), thread_([this] { run(); }) {}
+Watchdog::Watchdog() : thread_([this] { run(); }) {}
 
 Watchdog::~Watchdog() { stop(); }
 
@@ -47,24 +41,6 @@ void Watchdog::run() {
       // A reader wakes now; a writer is only ended by closing its side too, one second later.
       if (now > deadline + 1'000'000'000) ::shutdown(watch->socket_, SHUT_RDWR);
     }
-    if (is_crowded_()) end_unused();
-  }
-}
-
-void Watchdog::end_idle() {
-  std::lock_guard lock(mutex_);
-  for (Watch* watch : watches_) {
-    if (watch->deadline_ns_.load() == 0) ::shutdown(watch->socket_, SHUT_RD);
-  }
-}
-
-void Watchdog::end_unused() {
-  for (Watch* watch : watches_) {
-    int unread = 0;
-    if (watch->deadline_ns_.load() != 0) continue;
-    if (::ioctl(watch->socket_, FIONREAD, &unread) == 0 && unread == 0) {
-      ::shutdown(watch->socket_, SHUT_RD);
-    }
   }
 }
 
@@ -78,7 +54,10 @@ Watchdog::Watch::Watch(Watchdog& watchdog, int socket) : watchdog_(watchdog), so
   place_ = watchdog_.watches_.insert(watchdog_.watches_.end(), this);
 }
 
-Watchdog::Watch::~Watch() {
+Watchdog::Watch::~Watch() { end(); }
+
+void Watchdog::Watch::end() {
+  if (std::exchange(has_ended_, true)) return;
   std::lock_guard lock(watchdog_.mutex_);
   watchdog_.watches_.erase(place_);
 }
