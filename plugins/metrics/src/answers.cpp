@@ -25,6 +25,7 @@ constexpr double kPerHour = 3600.0;
 
 const char* name_of(MetricKind kind) {
   if (kind == MetricKind::counter) return "counter";
+  if (kind == MetricKind::delta) return "delta";
   return kind == MetricKind::histogram ? "histogram" : "gauge";
 }
 
@@ -98,13 +99,13 @@ Json change_json(const MetricSeries& series, std::int64_t span_ns) {
 }
 
 Json rate_json(const MetricSeries& series) {
-  if (series.kind() != MetricKind::counter) return nullptr;
+  if (!is_growing(series.kind())) return nullptr;
   const std::int64_t since_ns = earlier(series.latest().time_ns, kHourNs);
   std::vector<MetricPoint> points;
   for (const MetricPoint& point : series.history()) {
     if (point.time_ns >= since_ns) points.push_back(point);
   }
-  const auto rate = counter_rate(points);
+  const auto rate = counter_rate(points, series.kind());
   if (!rate) return nullptr;
   const double over_s = seconds_between(rate->from_ns, rate->to_ns);
   return {{"per_s", number_or_null(rate->increase / over_s)},
@@ -119,7 +120,7 @@ Json histogram_json(const MetricSeries& series) {
   if (buckets.empty()) return nullptr;
   const auto quantile = [&](double q) { return number_or_null(histogram_quantile(buckets, q)); };
   Json rows = Json::array();
-  for (const HistogramBucket& bucket : buckets) {
+  for (const MetricBucket& bucket : buckets) {
     rows.push_back(
         {{"le", std::isinf(bucket.upper_bound) ? Json("+Inf") : Json(bucket.upper_bound)},
          {"count", bucket.count}});
@@ -279,11 +280,10 @@ struct Page {
 
 // Growth per second from the entry before; null for what is no counter.
 Json growth_json(const MetricSeries& series, const MetricPoint* before, const MetricPoint& now) {
-  if (series.kind() != MetricKind::counter || before == nullptr) return nullptr;
+  if (!is_growing(series.kind()) || before == nullptr) return nullptr;
   if (now.time_ns <= before->time_ns) return nullptr;
   const double over_s = seconds_between(before->time_ns, now.time_ns);
-  const double increase = now.value < before->value ? now.value : now.value - before->value;
-  return number_or_null(increase / over_s);
+  return number_or_null(growth(series.kind(), before->value, now.value) / over_s);
 }
 
 void put_raw(const MetricSeries& series, const Window& window, const Page& page, Json& out) {
@@ -305,7 +305,7 @@ void put_raw(const MetricSeries& series, const Window& window, const Page& page,
   Json rows = Json::array();
   for (std::size_t i = begin; i < end; ++i) {
     Json row{{"time", format_time(points[i].time_ns)}, {"value", number_or_null(points[i].value)}};
-    if (series.kind() == MetricKind::counter) {
+    if (is_growing(series.kind())) {
       row["rate_per_s"] = growth_json(series, i > 0 ? &points[i - 1] : nullptr, points[i]);
     }
     rows.push_back(std::move(row));
@@ -330,7 +330,7 @@ void put_rollups(const MetricSeries& series, const RollupRing& ring, const Windo
     if (window.from_ns && bucket.start_ns + ring.width_ns() <= *window.from_ns) continue;
     if (window.to_ns && bucket.start_ns >= *window.to_ns) continue;
     buckets.push_back(&bucket);
-    figures.add(bucket.count, bucket.sum, bucket.min, bucket.max, bucket.first_ns, bucket.last_ns);
+    figures.add(bucket.count, bucket.sum(), bucket.min, bucket.max, bucket.first_ns, bucket.last_ns);
   }
   const auto [begin, end] = page.of(buckets.size());
   Json rows = Json::array();
@@ -338,14 +338,16 @@ void put_rollups(const MetricSeries& series, const RollupRing& ring, const Windo
     const Bucket& bucket = *buckets[i];
     Json row{{"time", format_time(bucket.start_ns)},
              {"count", bucket.count},
-             {"sum", number_or_null(bucket.sum)},
-             {"mean", number_or_null(bucket.sum / static_cast<double>(bucket.count))},
+             {"sum", number_or_null(bucket.sum())},
+             {"mean", number_or_null(bucket.sum() / static_cast<double>(bucket.count))},
              {"min", number_or_null(bucket.min)},
              {"max", number_or_null(bucket.max)},
              {"first", number_or_null(bucket.first)},
              {"last", number_or_null(bucket.last)}};
-    if (series.kind() == MetricKind::counter) {
-      const MetricPoint now{bucket.last_ns, bucket.last};
+    if (is_growing(series.kind())) {
+      // What a roll-up of deltas grew by is their sum.
+      const bool is_delta = series.kind() == MetricKind::delta;
+      const MetricPoint now{bucket.last_ns, is_delta ? bucket.sum() : bucket.last};
       MetricPoint before;
       if (i > 0) before = {buckets[i - 1]->last_ns, buckets[i - 1]->last};
       row["rate_per_s"] = growth_json(series, i > 0 ? &before : nullptr, now);

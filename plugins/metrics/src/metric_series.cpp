@@ -55,7 +55,7 @@ void MetricSeries::add(std::int64_t time_ns, double value) {
   for (RollupRing& ring : rings_) is_changed = ring.add(time_ns, value) || is_changed;
 }
 
-void MetricSeries::set_histogram(std::int64_t time_ns, std::vector<HistogramBucket> buckets) {
+void MetricSeries::set_histogram(std::int64_t time_ns, std::vector<MetricBucket> buckets) {
   if (time_ns < histogram_ns_) return;
   histogram_ns_ = time_ns;
   histogram_ = std::move(buckets);
@@ -87,16 +87,11 @@ void MetricSeries::write(StateWriter& out) const {
   out.text(name_).text(labels_json_).text(unit_).u8(static_cast<std::uint8_t>(kind_));
   out.varint(count_).f64(sum_).f64(compensation_).f64(min_).f64(max_);
   out.i64(first_ns_).i64(latest_.time_ns).f64(latest_.value);
-  out.varint(history_.size());
-  std::int64_t before = first_ns_;
-  for (const MetricPoint& point : history_) {
-    out.varint(ns_between(before, point.time_ns)).f64(point.value);
-    before = point.time_ns;
-  }
+  write_points(out, history_);
   out.i64(histogram_ns_).varint(histogram_.size());
-  for (const HistogramBucket& bucket : histogram_) out.f64(bucket.upper_bound).f64(bucket.count);
+  for (const MetricBucket& bucket : histogram_) out.f64(bucket.upper_bound).f64(bucket.count);
   for (const RollupRing& ring : rings_) {
-    out.varint(ring.buckets().size()).boolean(!ring.is_complete());
+    out.varint(ring.saved_count()).boolean(!ring.is_complete());
   }
 }
 
@@ -112,30 +107,41 @@ void MetricSeries::read(StateReader& in) {
   first_ns_ = in.i64();
   latest_.time_ns = in.i64();
   latest_.value = in.f64();
-  std::int64_t before = first_ns_;
-  for (std::size_t left = in.count(9); left > 0; --left) {
-    before = static_cast<std::int64_t>(static_cast<std::uint64_t>(before) + in.varint());
-    history_.push_back({before, in.f64()});
-  }
-  // The bound may have been lowered since.
-  while (history_.size() > history_points_) history_.pop_front();
+  read_points(in, history_);
   histogram_ns_ = in.i64();
   for (std::size_t left = in.count(16); left > 0; --left) {
     const double upper_bound = in.f64();
     histogram_.push_back({upper_bound, in.f64()});
   }
   for (std::size_t i = 0; i < kResolutionCount; ++i) {
-    saved_bucket_counts_[i] = static_cast<std::size_t>(in.varint());
+    saved_row_counts_[i] = static_cast<std::size_t>(in.varint());
     rings_[i].set_dropped(in.boolean());
   }
 }
 
-std::optional<double> histogram_quantile(const std::vector<HistogramBucket>& buckets, double q) {
+bool MetricSeries::finish_reading() {
+  for (std::size_t i = 0; i < kResolutionCount; ++i) {
+    if (rings_[i].saved_count() != saved_row_counts_[i]) return false;
+  }
+  const bool is_complete = is_history_complete();
+  for (RollupRing& ring : rings_) {
+    RollupRing::Filling filling(ring);
+    for (const MetricPoint& point : history_) {
+      const bool is_whole =
+          is_complete || bucket_start(point.time_ns, ring.width_ns()) > history_.front().time_ns;
+      if (is_whole) filling.add(point.time_ns, point.value);
+    }
+  }
+  // The bound may have been lowered since.
+  while (history_.size() > history_points_) history_.pop_front();
+  return true;
+}
+
+std::optional<double> histogram_quantile(const std::vector<MetricBucket>& buckets, double q) {
   if (buckets.empty() || !(buckets.back().count > 0.0)) return std::nullopt;
   const double rank = q * buckets.back().count;
-  const auto found =
-      std::find_if(buckets.begin(), buckets.end(),
-                   [&](const HistogramBucket& bucket) { return bucket.count >= rank; });
+  const auto found = std::find_if(buckets.begin(), buckets.end(),
+                                  [&](const MetricBucket& bucket) { return bucket.count >= rank; });
   if (found == buckets.end()) return std::nullopt;
   const bool is_first = found == buckets.begin();
   if (std::isinf(found->upper_bound)) {

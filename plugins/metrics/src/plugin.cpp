@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <chrono>
-#include <cmath>
-#include <ephor/events.hpp>
 #include <ephor/json.hpp>
 #include <ephor/json_text.hpp>
+#include <ephor/metric_batch.hpp>
 #include <ephor/plugin.hpp>
 #include <ephor/state.hpp>
-#include <limits>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -28,13 +23,8 @@ namespace {
 
 constexpr std::size_t kLabelsMax = 64;
 constexpr std::size_t kKeyBytesMax = 4096;  // name and labels
-constexpr std::size_t kHistogramBucketsMax = 512;
 constexpr std::size_t kFindingsShown = 200;
 constexpr std::int64_t kPartTimeoutNs = 3'000'000'000;
-
-// Told beside the labels by many clients, and as much a part of what a series is.
-constexpr std::array<std::string_view, 7> kDimensions{
-    "account", "strategy", "environment", "currency", "symbol", "exchange", "timeframe"};
 
 std::int64_t wall_clock_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -42,58 +32,10 @@ std::int64_t wall_clock_ns() {
       .count();
 }
 
-std::optional<double> bound_of(simdjson::dom::element value) {
-  if (const auto number = EventReader::number(value)) return number;
-  const std::string_view text = EventReader::text(value);
-  if (text == "+Inf" || text == "Inf" || text == "inf" || text == "+inf") {
-    return std::numeric_limits<double>::infinity();
-  }
-  double bound = 0.0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bound);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return bound;
-}
-
-// {"0.1": 3, "+Inf": 7}, [[0.1, 3], ...] or [{"le": 0.1, "count": 3}, ...], counts cumulative.
-// Empty if it is none of these or the counts are not.
-std::vector<HistogramBucket> histogram_of(simdjson::dom::element value) {
-  std::vector<HistogramBucket> out;
-  const auto add = [&](std::optional<double> bound, std::optional<double> count) {
-    out.push_back({bound.value_or(std::nan("")), count.value_or(-1.0)});
-  };
-  if (value.is_object()) {
-    const simdjson::dom::object object = value.get_object().value_unsafe();
-    for (const auto& [key, count] : object) {
-      double bound = std::numeric_limits<double>::infinity();
-      const bool is_number =
-          std::from_chars(key.data(), key.data() + key.size(), bound).ec == std::errc();
-      if (!is_number && key != "+Inf") return {};
-      add(bound, EventReader::number(count));
-    }
-  } else if (value.is_array()) {
-    const simdjson::dom::array array = value.get_array().value_unsafe();
-    for (const simdjson::dom::element element : array) {
-      simdjson::dom::element bound;
-      simdjson::dom::element count;
-      const bool is_good = element.is_array()
-                               ? element.at(0).get(bound) == simdjson::SUCCESS &&
-                                     element.at(1).get(count) == simdjson::SUCCESS
-                               : element["le"].get(bound) == simdjson::SUCCESS &&
-                                     element["count"].get(count) == simdjson::SUCCESS;
-      if (!is_good) return {};
-      add(bound_of(bound), EventReader::number(count));
-    }
-  }
-  if (out.size() > kHistogramBucketsMax) return {};
-  std::sort(out.begin(), out.end(), [](const HistogramBucket& a, const HistogramBucket& b) {
-    return a.upper_bound < b.upper_bound;
-  });
-  double before = 0.0;
-  for (const HistogramBucket& bucket : out) {
-    if (std::isnan(bucket.upper_bound) || !(bucket.count >= before)) return {};
-    before = bucket.count;
-  }
-  return out;
+MetricKind kind_of(std::string_view name) {
+  if (name == "counter") return MetricKind::counter;
+  if (name == "delta") return MetricKind::delta;
+  return name == "histogram" ? MetricKind::histogram : MetricKind::gauge;
 }
 
 }  // namespace
@@ -103,12 +45,13 @@ class Metrics final : public Plugin {
   static constexpr std::string_view kVersion = "0.1.0";
   static constexpr std::string_view kSummary =
       "live value, history, trend and roll-ups of every metric; health of the host";
-  static constexpr std::uint32_t kStateVersion = 1;
+  static constexpr std::uint32_t kStateVersion = 3;
   static constexpr std::string_view kConfigSchema = metrics::kConfigSchema;
 
   Metrics(Host host, std::string_view config)
       : host_(std::move(host)),
         settings_(config),
+        reader_(host_),
         table_(settings_.limits, settings_.max_series, settings_.idle_series_ns) {
     host_.declare_tables(kTables);
     points_total_ = host_.counter("ephor_metrics_points_total", "Metric points read");
@@ -116,7 +59,7 @@ class Metrics final : public Plugin {
     provide_queries();
   }
 
-  void start() override { host_.subscribe({"ephor.metric"}); }
+  void start() override { host_.subscribe({"ephor.metric", "ephor.metric_batch"}); }
 
   void on_events(std::span<const Event> events) override {
     const std::uint64_t before = points_;
@@ -148,96 +91,39 @@ class Metrics final : public Plugin {
   }
 
  private:
-  struct Label {
-    std::string_view name;
-    std::string_view value;
-  };
-
   // ---- events
 
   void read_event(const Event& event) {
-    std::string_view name;
-    std::string_view unit;
-    std::string_view kind;
-    std::optional<double> value;
-    std::optional<simdjson::dom::element> labels;
-    std::optional<simdjson::dom::element> buckets;
-    labels_.clear();
-    own_texts_.clear();
-    const simdjson::dom::object data = reader_.object(event);
-    for (const auto& [key, member] : data) {
-      if (key == "name")
-        name = EventReader::text(member);
-      else if (key == "value")
-        value = EventReader::number(member);
-      else if (key == "unit")
-        unit = EventReader::text(member);
-      else if (key == "kind")
-        kind = EventReader::text(member);
-      else if (key == "labels")
-        labels = member;
-      else if (key == "buckets")
-        buckets = member;
-      else if (std::find(kDimensions.begin(), kDimensions.end(), key) != kDimensions.end())
-        add_label(key, member);
-    }
-    if (name.empty() || !value || !std::isfinite(*value)) {
-      throw Error(EPHOR_INVALID, "a metric without name or value");
-    }
-    if (labels) add_labels(*labels);
-    make_key(name);
-    ++points_;
-    late_ += (event.flags & EPHOR_EVENT_LATE) != 0 ? 1 : 0;
-    table_.note_time(event.time_ns);
-    MetricSeries* series = table_.find_or_make(key_);
-    if (series == nullptr) return table_.count_refused();
-    if (!unit.empty()) series->set_unit(unit);
-    if (kind == "counter")
-      series->set_kind(MetricKind::counter);
-    else if (kind == "histogram")
-      series->set_kind(MetricKind::histogram);
-    else if (kind == "gauge")
-      series->set_kind(MetricKind::gauge);
-    series->add(event.time_ns, *value);
-    if (!buckets) return;
-    std::vector<HistogramBucket> histogram = histogram_of(*buckets);
-    if (histogram.empty()) throw Error(EPHOR_INVALID, "buckets that are not cumulative counts");
-    series->set_histogram(event.time_ns, std::move(histogram));
-  }
-
-  void add_labels(simdjson::dom::element labels) {
-    if (!labels.is_object()) return;
-    const simdjson::dom::object object = labels.get_object().value_unsafe();
-    for (const auto& [key, member] : object) add_label(key, member);
-  }
-
-  // A label of the labels object wins over a dimension of its name, being added later.
-  void add_label(std::string_view name, simdjson::dom::element value) {
-    if (value.is_null()) return;
-    if (value.is_string()) {
-      labels_.push_back({name, EventReader::text(value)});
-      return;
-    }
-    own_texts_.push_back(std::make_unique<std::string>(simdjson::minify(value)));
-    labels_.push_back({name, *own_texts_.back()});
+    const bool is_late = (event.flags & EPHOR_EVENT_LATE) != 0;
+    reader_.for_each_series(event, [&](const MetricSamples& told) {
+      make_key(told);
+      points_ += told.samples.size();
+      late_ += is_late ? told.samples.size() : 0;
+      for (const MetricSample& sample : told.samples) table_.note_time(sample.time_ns);
+      MetricSeries* series = table_.find_or_make(key_);
+      if (series == nullptr) return table_.count_refused(told.samples.size());
+      if (!told.unit.empty()) series->set_unit(told.unit);
+      if (!told.kind.empty()) series->set_kind(kind_of(told.kind));
+      for (const MetricSample& sample : told.samples) series->add(sample.time_ns, sample.value);
+      for (const MetricHistogram& histogram : told.histograms) {
+        series->set_histogram(histogram.time_ns, histogram.buckets);
+      }
+    });
   }
 
   // The name, a line feed and the labels as JSON, sorted by name.
-  void make_key(std::string_view name) {
-    std::stable_sort(labels_.begin(), labels_.end(),
-                     [](const Label& a, const Label& b) { return a.name < b.name; });
-    key_.assign(name);
+  void make_key(const MetricSamples& told) {
+    key_.assign(told.name);
     key_ += "\n{";
-    std::size_t count = 0;
-    for (std::size_t i = 0; i < labels_.size(); ++i) {
-      if (i + 1 < labels_.size() && labels_[i + 1].name == labels_[i].name) continue;
-      if (count++ > 0) key_ += ',';
-      append_json_text(key_, labels_[i].name);
+    for (const MetricLabel& label : told.labels) {
+      if (key_.back() != '{') key_ += ',';
+      append_json_text(key_, label.name);
       key_ += ':';
-      append_json_text(key_, labels_[i].value);
+      append_json_text(key_, label.value);
     }
     key_ += '}';
-    if (count > kLabelsMax || key_.size() > kKeyBytesMax || name.find('\n') != name.npos) {
+    if (told.labels.size() > kLabelsMax || key_.size() > kKeyBytesMax ||
+        told.name.find('\n') != told.name.npos) {
       throw Error(EPHOR_INVALID, "a metric with too many labels");
     }
   }
@@ -348,15 +234,13 @@ class Metrics final : public Plugin {
 
   Host host_;
   Settings settings_;
-  EventReader reader_;
+  MetricReader reader_;
   SeriesTable table_;
   ProcessFacts process_;
   std::uint64_t points_ = 0;
   std::uint64_t late_ = 0;
   std::uint64_t unreadable_ = 0;
-  std::vector<Label> labels_;                            // scratch, of one event
-  std::vector<std::unique_ptr<std::string>> own_texts_;  // values of labels that are no texts
-  std::string key_;                                      // scratch
+  std::string key_;  // scratch
   Series points_total_;
   Series series_gauge_;
 };

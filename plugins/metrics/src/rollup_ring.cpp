@@ -2,6 +2,9 @@
 #include "rollup_ring.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <utility>
 
 #include "spans.hpp"
 
@@ -23,7 +26,11 @@ void Bucket::add(std::int64_t time_ns, double value) {
       last_ns = time_ns;
     }
   }
-  sum += value;
+  const double before = sum_high;
+  sum_high += value;
+  const double added = sum_high - before;
+  const double lost = (before - (sum_high - added)) + (value - added);
+  sum_low = std::isfinite(lost) ? sum_low + lost : 0.0;  // a sum beyond all numbers has no rest
   is_changed = true;
 }
 
@@ -48,6 +55,32 @@ bool RollupRing::add(std::int64_t time_ns, double value) {
   at->add(time_ns, value);
   drop_old();
   return true;
+}
+
+void RollupRing::Filling::add(std::int64_t time_ns, double value) {
+  const std::int64_t start = bucket_start(time_ns, ring_.width_ns_);
+  if (made_.empty() || made_.back().start_ns != start) {
+    if (start == skipped_ns_) return;
+    while (at_ < ring_.buckets_.size() && ring_.buckets_[at_].start_ns < start) ++at_;
+    if (at_ < ring_.buckets_.size() && ring_.buckets_[at_].start_ns == start) {
+      skipped_ns_ = start;
+      return;
+    }
+    made_.emplace_back().start_ns = start;
+  }
+  made_.back().add(time_ns, value);
+}
+
+RollupRing::Filling::~Filling() {
+  std::deque<Bucket> merged;
+  std::merge(ring_.buckets_.begin(), ring_.buckets_.end(), made_.begin(), made_.end(),
+             std::back_inserter(merged),
+             [](const Bucket& a, const Bucket& b) { return a.start_ns < b.start_ns; });
+  ring_.buckets_ = std::move(merged);
+  // A bucket may be over that the history still reaches back to.
+  const bool had_dropped = ring_.has_dropped_;
+  if (!ring_.buckets_.empty()) ring_.drop_old();
+  ring_.has_dropped_ = had_dropped;
 }
 
 void RollupRing::drop_old() {

@@ -2,9 +2,11 @@
 //
 // The roll-ups of one series at one resolution: buckets of event time, sorted, the oldest dropped
 // by distance from the newest point. Which buckets remain and what they hold depends on the points
-// alone, not on their order (a sum's last bits apart).
+// alone, not on their order: sums are kept to twice the digits of a double (Neumaier 1974, with
+// Knuth's two-sum), so that rounding them gives one result for every order.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -20,7 +22,8 @@ inline constexpr std::int64_t kDayNs = 24 * kHourNs;
 struct Bucket {
   std::int64_t start_ns = 0;
   std::uint64_t count = 0;
-  double sum = 0.0;
+  double sum_high = 0.0;
+  double sum_low = 0.0;  // what rounding has taken from sum_high
   double min = 0.0;
   double max = 0.0;
   double first = 0.0;
@@ -30,6 +33,8 @@ struct Bucket {
   bool is_changed = false;  // since the last save
   bool is_saved = false;    // its row exists
 
+  double sum() const { return sum_high + sum_low; }
+  double sum_rest() const { return sum_low - (sum() - sum_high); }  // what sum() leaves out
   void add(std::int64_t time_ns, double value);
 };
 
@@ -49,16 +54,36 @@ class RollupRing {
   bool is_complete() const { return !has_dropped_; }
   void set_dropped(bool has_dropped) { has_dropped_ = has_dropped; }
 
-  // Calls `write(bucket)` for each that changed since the last call and marks it saved.
-  template <typename Write>
-  void save_changed(Write&& write) {
+  // Calls `write(bucket)` for each that needs a row and changed since the last call, and marks it
+  // saved. One that has a row keeps it.
+  template <typename NeedsRow, typename Write>
+  void save_changed(NeedsRow&& needs_row, Write&& write) {
     for (Bucket& bucket : buckets_) {
-      if (!bucket.is_changed) continue;
+      if (!bucket.is_changed || !(bucket.is_saved || needs_row(bucket))) continue;
       write(static_cast<const Bucket&>(bucket));
       bucket.is_changed = false;
       bucket.is_saved = true;
     }
   }
+  std::size_t saved_count() const {
+    return static_cast<std::size_t>(std::count_if(
+        buckets_.begin(), buckets_.end(), [](const Bucket& bucket) { return bucket.is_saved; }));
+  }
+
+  // Makes the buckets anew that have no row, from points in order of time.
+  class Filling {
+   public:
+    explicit Filling(RollupRing& ring) : ring_(ring) {}
+    ~Filling();
+    void add(std::int64_t time_ns, double value);
+
+   private:
+    RollupRing& ring_;
+    std::deque<Bucket> made_;
+    std::size_t at_ = 0;  // the first restored bucket that is not before the newest made one
+    std::int64_t skipped_ns_ = INT64_MIN;  // start of the one that has a row
+  };
+
   // Starts of dropped buckets whose rows have to go.
   std::vector<std::int64_t>& dropped_starts() { return dropped_starts_; }
 

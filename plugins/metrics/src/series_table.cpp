@@ -60,7 +60,9 @@ bool SeriesTable::make_room() {
   return true;
 }
 
-void SeriesTable::save(const Rows& rows, StateWriter& out) {
+void SeriesTable::save(const Rows& rows, StateWriter& state) {
+  std::string plain;
+  StateWriter out(plain);
   const auto erase = [&](const std::string& name, const std::string& labels_hash,
                          std::int64_t resolution_s, std::int64_t start_ns) {
     rows.erase(kRollupTable,
@@ -80,26 +82,31 @@ void SeriesTable::save(const Rows& rows, StateWriter& out) {
           erase(series->name(), series->labels_hash(), resolution_s, start_ns);
         }
         ring.dropped_starts().clear();
-        ring.save_changed([&](const Bucket& bucket) {
+        const auto needs_row = [&](const Bucket& bucket) { return !series->is_derivable(bucket); };
+        ring.save_changed(needs_row, [&](const Bucket& bucket) {
           rows.upsert(kRollupTable,
                       {Cell::text(series->name()), Cell::json(series->labels_json()),
                        Cell::text(series->labels_hash()), Cell::integer_value(resolution_s),
                        Cell::text(format_time(bucket.start_ns)),
                        Cell::integer_value(static_cast<std::int64_t>(bucket.count)),
-                       Cell::real_value(bucket.sum), Cell::real_value(bucket.min),
+                       Cell::real_value(bucket.sum()), Cell::real_value(bucket.min),
                        Cell::real_value(bucket.max), Cell::real_value(bucket.first),
                        Cell::real_value(bucket.last),
                        series->unit().empty() ? Cell::null() : Cell::text(series->unit()),
-                       Cell::integer_value(bucket.first_ns), Cell::integer_value(bucket.last_ns)});
+                       Cell::integer_value(bucket.first_ns), Cell::integer_value(bucket.last_ns),
+                       Cell::real_value(bucket.sum_rest())});
         });
       }
       series->is_changed = false;
     }
     series->write(out);
   }
+  state.bytes(pack(plain));
 }
 
-void SeriesTable::read(StateReader& in) {
+void SeriesTable::read(StateReader& state) {
+  const std::string plain = unpack(state.bytes());
+  StateReader in(plain);
   refused_points_ = in.varint();
   evicted_ = in.varint();
   newest_ns_ = in.i64();
@@ -109,6 +116,7 @@ void SeriesTable::read(StateReader& in) {
     key += in.view();
     make(key).read(in);
   }
+  if (!in.at_end()) throw Error(EPHOR_INVALID, "state: found bytes behind the last series");
 }
 
 bool SeriesTable::load_rows(const Host& host) {
@@ -119,16 +127,18 @@ bool SeriesTable::load_rows(const Host& host) {
   bool is_good = true;
   host.select(
       "SELECT name, labels_hash, resolution_s, bucket_start, count, sum, min, max, first, last, "
-      "first_ns, last_ns FROM metric_rollup ORDER BY name, labels_hash, resolution_s, bucket_start",
+      "first_ns, last_ns, sum_rest FROM metric_rollup ORDER BY name, labels_hash, resolution_s, "
+      "bucket_start",
       {}, [&](std::span<const ephor_cell> cells) {
-        if (cells.size() < 12) return;
+        if (cells.size() < 13) return;
         const auto series = by_hash.find({to_text(cells[0].bytes), to_text(cells[1].bytes)});
         const auto start_ns = parse_time(to_text(cells[3].bytes));
         if (series == by_hash.end() || !start_ns) return;
         Bucket bucket;
         bucket.start_ns = *start_ns;
         bucket.count = static_cast<std::uint64_t>(cells[4].integer);
-        bucket.sum = number_of(cells[5]);
+        bucket.sum_high = number_of(cells[5]);
+        bucket.sum_low = number_of(cells[12]);
         bucket.min = number_of(cells[6]);
         bucket.max = number_of(cells[7]);
         bucket.first = number_of(cells[8]);
@@ -140,11 +150,7 @@ bool SeriesTable::load_rows(const Host& host) {
           if (ring.width_ns() / kSecondNs == cells[2].integer) ring.restore(bucket);
         }
       });
-  for (const auto& series : series_) {
-    for (std::size_t i = 0; i < kResolutionCount; ++i) {
-      is_good = is_good && series->rings()[i].buckets().size() == series->saved_bucket_counts()[i];
-    }
-  }
+  for (const auto& series : series_) is_good = series->finish_reading() && is_good;
   return is_good;
 }
 

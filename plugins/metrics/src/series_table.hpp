@@ -37,7 +37,8 @@ inline constexpr std::string_view kTables = R"({"version": 1, "tables": [
     {"name": "last", "type": "real"},
     {"name": "unit", "type": "text"},
     {"name": "first_ns", "type": "integer"},
-    {"name": "last_ns", "type": "integer"}],
+    {"name": "last_ns", "type": "integer"},
+    {"name": "sum_rest", "type": "real"}],
    "indices": [["bucket_start"]]}]})";
 
 class SeriesTable {
@@ -49,7 +50,7 @@ class SeriesTable {
   // valid until the next call.
   MetricSeries* find_or_make(std::string_view key);
   void note_time(std::int64_t time_ns) { newest_ns_ = std::max(newest_ns_, time_ns); }
-  void count_refused() { ++refused_points_; }
+  void count_refused(std::size_t points) { refused_points_ += points; }
 
   // In the order in which they were first seen.
   const std::vector<std::unique_ptr<MetricSeries>>& series() const { return series_; }
@@ -57,8 +58,8 @@ class SeriesTable {
   std::uint64_t evicted() const { return evicted_; }
   std::int64_t newest_ns() const { return newest_ns_; }  // INT64_MIN: no point yet
 
-  void save(const Rows& rows, StateWriter& out);
-  void read(StateReader& in);  // into an empty table; throws ephor::Error
+  void save(const Rows& rows, StateWriter& state);
+  void read(StateReader& state);  // into an empty table; throws ephor::Error
   // Then the buckets from their rows. False if they are not those of the state.
   bool load_rows(const Host& host);
 
