@@ -13,17 +13,39 @@ namespace ephor::tracer {
 namespace {
 
 constexpr std::size_t kMessageBytesMax = 300;
+constexpr char kPathSeparator = '>';
 
 std::int64_t time_at(const Json& object, const char* name) {
   return parse_time(object.at(name).get<std::string>()).value();
 }
 
-// By earliest span, so that the order of arrival does not show.
-std::vector<const CorrelationRecord::Extent*> ordered_extents(const CorrelationRecord& record) {
-  std::vector<const CorrelationRecord::Extent*> ordered;
-  for (const auto& extent : record.extents) ordered.push_back(&extent);
-  std::sort(ordered.begin(), ordered.end(), [](const auto* a, const auto* b) {
-    return std::tie(a->start_ns, a->component) < std::tie(b->start_ns, b->component);
+// Towards the past for what begins and towards the future for what ends, so that rounding does not
+// depend on which spans were together in memory.
+std::int64_t start_us_of(std::int64_t ns) { return ns / 1000 - (ns % 1000 < 0 ? 1 : 0); }
+std::int64_t end_us_of(std::int64_t ns) { return ns / 1000 + (ns % 1000 > 0 ? 1 : 0); }
+
+// Six digits: "2026-11-23T03:27:50.105091Z"; none where the fraction is zero.
+std::string time_text(std::int64_t us) {
+  std::string text = format_time(us * 1000);
+  if (text.size() > 21) text.replace(text.size() - 4, 4, "Z");
+  return text;
+}
+
+struct Extent {
+  std::string_view component;
+  ComponentExtents::Times times;
+};
+
+// By earliest span, so that the order of arrival does not show; what began in one microsecond, the
+// one that encloses the other first.
+std::vector<Extent> ordered_extents(const CorrelationRecord& record) {
+  std::vector<Extent> ordered;
+  record.extents.for_each([&](std::string_view component, const ComponentExtents::Times& times) {
+    ordered.push_back({component, times});
+  });
+  std::sort(ordered.begin(), ordered.end(), [](const Extent& a, const Extent& b) {
+    return std::tie(a.times.start_us, b.times.end_us, a.component) <
+           std::tie(b.times.start_us, a.times.end_us, b.component);
   });
   return ordered;
 }
@@ -64,27 +86,38 @@ class ObjectText {
   bool has_members_ = false;
 };
 
+// One row for each correlation id is most of what this plugin stores, so a component has no more
+// than three numbers: microseconds from the first span of all to its own first, its length, its
+// spans. They stand in the order of component_path. The first span's time is the row's
+// request_timestamp unless a client gave another.
 std::string performance_of(const CorrelationRecord& record) {
   std::string out;
   ObjectText object(out);
-  const auto start = record.start_ns();
-  const auto end = record.end_ns();
+  const auto start = record.start_us();
+  const auto end = record.end_us();
   if (start && end)
-    object.number("duration_ms", to_milliseconds(*end - *start));
+    object.number("duration_ms", static_cast<double>(*end - *start) / 1000.0);
   else
     object.key("duration_ms") += "null";
   object.number("span_count", record.span_count());
-  object.number("error_count", record.error_count);
-  ObjectText components(object.key("components"));
-  for (const auto* extent : ordered_extents(record)) {
-    ObjectText component(components.key(extent->component));
-    component.time("start", extent->start_ns);
-    component.time("end", extent->end_ns);
-    component.number("ms", to_milliseconds(extent->end_ns - extent->start_ns));
-    component.number("spans", extent->span_count);
-    component.close();
+  if (record.error_count > 0) object.number("error_count", record.error_count);
+  const std::vector<Extent> extents = ordered_extents(record);
+  const bool has_other_start = record.request != nullptr && record.request->request_ns.has_value();
+  if (!extents.empty() && has_other_start) {
+    object.text("first_span", time_text(extents.front().times.start_us));
   }
-  components.close();
+  std::string& list = object.key("components_us") += '[';
+  for (const auto& [component, times] : extents) {
+    if (list.back() != '[') list += ',';
+    list += '[';
+    append_json_number(list, times.start_us - extents.front().times.start_us);
+    list += ',';
+    append_json_number(list, times.end_us - times.start_us);
+    list += ',';
+    append_json_number(list, times.span_count);
+    list += ']';
+  }
+  list += ']';
   object.close();
   return out;
 }
@@ -108,90 +141,111 @@ std::string errors_of(const CorrelationRecord& record) {
   return out;
 }
 
-// The client's own metadata with one member of ours beside it.
-std::string metadata_of(const CorrelationRecord& record) {
-  std::string own;
-  ObjectText object(own);
-  object.texts("trace_ids", record.trace_ids);
-  object.time("request_timestamp", record.request_ns);
-  object.time("response_timestamp", record.response_ns);
-  object.texts("component_path", record.requested_path);
-  object.close();
-  if (record.client_metadata_json.empty()) return R"({"ephor":)" + own + "}";
-  Json metadata = Json::parse(record.client_metadata_json, nullptr, false);
-  if (!metadata.is_object()) metadata = Json::object();
-  metadata["ephor"] = Json::parse(own);
-  return dump(metadata);
+// The client's own metadata with one member of ours beside it; empty when there is neither.
+std::string metadata_of(const CorrelationRecord::Request& request) {
+  Json own = Json::object();
+  if (request.request_ns) own["request_timestamp"] = format_time(*request.request_ns);
+  if (request.response_ns) own["response_timestamp"] = format_time(*request.response_ns);
+  if (!request.component_path.empty()) own["component_path"] = request.component_path;
+  Json metadata = Json::object();
+  if (!request.metadata_json.empty()) {
+    metadata = Json::parse(request.metadata_json, nullptr, false);
+    if (!metadata.is_object()) metadata = Json::object();
+  }
+  if (!own.empty()) metadata["ephor"] = std::move(own);
+  return metadata.empty() ? std::string() : dump(metadata);
+}
+
+void read_metadata(const std::string& text, CorrelationRecord::Request& request) {
+  Json metadata = Json::parse(text);
+  const Json own = metadata.value("ephor", Json::object());
+  metadata.erase("ephor");
+  if (!metadata.empty()) request.metadata_json = dump(metadata);
+  request.component_path = own.value("component_path", std::vector<std::string>());
+  if (own.contains("request_timestamp")) request.request_ns = time_at(own, "request_timestamp");
+  if (own.contains("response_timestamp")) request.response_ns = time_at(own, "response_timestamp");
+}
+
+// At least one part, which may be empty.
+std::vector<std::string> split_path(std::string_view path) {
+  std::vector<std::string> parts;
+  for (;;) {
+    const std::size_t end = path.find(kPathSeparator);
+    parts.emplace_back(path.substr(0, end));
+    if (end == std::string_view::npos) return parts;
+    path.remove_prefix(end + 1);
+  }
 }
 
 }  // namespace
 
 void CorrelationRecord::add_span(std::string_view component, std::string_view operation,
-                                 std::int64_t start, std::int64_t end, bool is_error,
-                                 std::string_view error_message, std::string_view trace_id) {
-  auto extent = std::find_if(extents.begin(), extents.end(),
-                             [&](const Extent& e) { return e.component == component; });
-  if (extent == extents.end() && extents.size() < kComponentsMax) {
-    extents.push_back({std::string(component), start, end, 0});
-    extent = extents.end() - 1;
+                                 std::int64_t start_ns, std::int64_t end_ns, bool is_error,
+                                 std::string_view error_message) {
+  std::string separable;  // a name in a path that can be taken apart again
+  if (component.find(kPathSeparator) != std::string_view::npos) {
+    separable = component;
+    std::replace(separable.begin(), separable.end(), kPathSeparator, '_');
+    component = separable;
   }
-  if (extent != extents.end()) {
-    extent->start_ns = std::min(extent->start_ns, start);
-    extent->end_ns = std::max(extent->end_ns, end);
-    ++extent->span_count;
-  }
-  const bool is_known = std::find(trace_ids.begin(), trace_ids.end(), trace_id) != trace_ids.end();
-  if (!trace_id.empty() && !is_known && trace_ids.size() < kTracesMax) {
-    trace_ids.emplace_back(trace_id);
-  }
+  component = cut_text(component, ComponentExtents::kNameBytesMax);
+  extents.add(component, {start_us_of(start_ns), end_us_of(end_ns), 1});
   if (!is_error) return;
   ++error_count;
-  Failure failure{end, std::string(component), std::string(operation),
+  Failure failure{end_ns, std::string(component), std::string(operation),
                   std::string(cut_text(error_message, kMessageBytesMax))};
   failures.insert(std::upper_bound(failures.begin(), failures.end(), failure), std::move(failure));
   if (failures.size() > kErrorsMax) failures.pop_back();
 }
 
+CorrelationRecord::Request& CorrelationRecord::told() {
+  if (request == nullptr) request = std::make_unique<Request>();
+  return *request;
+}
+
 std::uint64_t CorrelationRecord::span_count() const {
   std::uint64_t count = 0;
-  for (const Extent& extent : extents) count += extent.span_count;
+  extents.for_each([&](std::string_view, const auto& times) { count += times.span_count; });
   return count;
 }
 
-std::optional<std::int64_t> CorrelationRecord::start_ns() const {
-  std::optional<std::int64_t> start = request_ns;
-  if (start) return start;
-  for (const Extent& extent : extents)
-    start = std::min(start.value_or(extent.start_ns), extent.start_ns);
+std::optional<std::int64_t> CorrelationRecord::start_us() const {
+  if (request != nullptr && request->request_ns) return start_us_of(*request->request_ns);
+  std::optional<std::int64_t> start;
+  extents.for_each([&](std::string_view, const auto& times) {
+    start = std::min(start.value_or(times.start_us), times.start_us);
+  });
   return start;
 }
 
-std::optional<std::int64_t> CorrelationRecord::end_ns() const {
-  std::optional<std::int64_t> end = response_ns;
-  if (end) return end;
-  for (const Extent& extent : extents) end = std::max(end.value_or(extent.end_ns), extent.end_ns);
+std::optional<std::int64_t> CorrelationRecord::end_us() const {
+  if (request != nullptr && request->response_ns) return end_us_of(*request->response_ns);
+  std::optional<std::int64_t> end;
+  extents.for_each([&](std::string_view, const auto& times) {
+    end = std::max(end.value_or(times.end_us), times.end_us);
+  });
   return end;
 }
 
 std::vector<std::string> CorrelationRecord::component_path() const {
-  if (extents.empty()) return requested_path;
   std::vector<std::string> path;
-  for (const Extent* extent : ordered_extents(*this)) path.push_back(extent->component);
-  return path;
+  for (const Extent& extent : ordered_extents(*this)) path.emplace_back(extent.component);
+  return path.empty() && request != nullptr ? request->component_path : path;
 }
 
 CorrelationRow row_of(const CorrelationRecord& record) {
   CorrelationRow row;
   row.correlation_id = record.id;
-  if (const auto start = record.start_ns()) row.request_timestamp = format_time(*start);
-  if (const auto end = record.end_ns()) row.response_timestamp = format_time(*end);
-  for (const std::string& component : record.component_path()) {
-    if (!row.component_path.empty()) row.component_path += '>';
-    row.component_path += component;
+  if (const auto start = record.start_us()) row.request_timestamp = time_text(*start);
+  if (const auto end = record.end_us()) row.response_timestamp = time_text(*end);
+  const std::vector<std::string> path = record.component_path();
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    if (i > 0) row.component_path += kPathSeparator;
+    row.component_path += path[i];
   }
   row.performance_metrics_json = performance_of(record);
   if (record.error_count > 0) row.error_info_json = errors_of(record);
-  row.metadata_json = metadata_of(record);
+  if (record.request != nullptr) row.metadata_json = metadata_of(*record.request);
   return row;
 }
 
@@ -199,29 +253,29 @@ std::optional<CorrelationRecord> record_of(const CorrelationRow& row) {
   try {
     CorrelationRecord record;
     record.id = row.correlation_id;
+    if (!row.metadata_json.empty()) read_metadata(row.metadata_json, record.told());
     const Json performance = Json::parse(row.performance_metrics_json);
-    for (const auto& [component, extent] : performance.at("components").items()) {
-      record.extents.push_back({component, time_at(extent, "start"), time_at(extent, "end"),
-                                extent.at("spans").get<std::uint64_t>()});
+    const Json& components = performance.at("components_us");
+    if (!components.empty()) {
+      const std::vector<std::string> names = split_path(row.component_path);
+      const std::int64_t first_us =
+          (performance.contains("first_span") ? time_at(performance, "first_span")
+                                              : parse_time(row.request_timestamp).value()) /
+          1000;
+      for (std::size_t i = 0; i < components.size(); ++i) {
+        const Json& extent = components.at(i);
+        const std::int64_t start_us = first_us + extent.at(0).get<std::int64_t>();
+        record.extents.add(names.at(i), {start_us, start_us + extent.at(1).get<std::int64_t>(),
+                                         extent.at(2).get<std::uint32_t>()});
+      }
     }
-    record.error_count = performance.at("error_count").get<std::uint64_t>();
+    record.error_count = performance.value("error_count", std::uint64_t{0});
     if (!row.error_info_json.empty()) {
       const Json info = Json::parse(row.error_info_json);
       for (const Json& error : info.at("errors")) {
         record.failures.push_back({time_at(error, "time"), error.at("component"),
                                    error.at("operation"), error.at("message")});
       }
-    }
-    Json metadata = Json::parse(row.metadata_json);
-    const Json own = metadata.at("ephor");
-    metadata.erase("ephor");
-    if (!metadata.empty()) record.client_metadata_json = dump(metadata);
-    record.trace_ids = own.at("trace_ids").get<std::vector<std::string>>();
-    record.requested_path = own.at("component_path").get<std::vector<std::string>>();
-    if (!own.at("request_timestamp").is_null())
-      record.request_ns = time_at(own, "request_timestamp");
-    if (!own.at("response_timestamp").is_null()) {
-      record.response_ns = time_at(own, "response_timestamp");
     }
     return record;
   } catch (const std::exception&) {  // JSON of another shape, or a time that is none

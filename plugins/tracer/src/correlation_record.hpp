@@ -4,26 +4,20 @@
 // order; the record is the same in the end. A row holds all that is needed to go on from it.
 #pragma once
 
-#include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "component_extents.hpp"
+
 namespace ephor::tracer {
 
 struct CorrelationRecord {
   static constexpr std::size_t kErrorsMax = 16;
-  static constexpr std::size_t kTracesMax = 8;
-  static constexpr std::size_t kComponentsMax = 64;
 
-  struct Extent {  // of a component's spans
-    std::string component;
-    std::int64_t start_ns = 0;
-    std::int64_t end_ns = 0;
-    std::uint64_t span_count = 0;
-  };
   struct Failure {
     std::int64_t time_ns = 0;
     std::string component;
@@ -31,25 +25,28 @@ struct CorrelationRecord {
     std::string message;
     friend auto operator<=>(const Failure&, const Failure&) = default;
   };
+  // As an ephor.correlation_request gives it; its times win over what the spans tell.
+  struct Request {
+    std::optional<std::int64_t> request_ns;
+    std::optional<std::int64_t> response_ns;
+    std::vector<std::string> component_path;
+    std::string metadata_json;  // object text, empty: none
+  };
 
   std::string id;
-  std::vector<Extent> extents;
+  ComponentExtents extents;
   std::vector<Failure> failures;  // the earliest, sorted
-  std::vector<std::string> trace_ids;
   std::uint64_t error_count = 0;
-  // As an ephor.correlation_request gives them; they win over what the spans tell.
-  std::optional<std::int64_t> request_ns;
-  std::optional<std::int64_t> response_ns;
-  std::vector<std::string> requested_path;
-  std::string client_metadata_json;  // object text, empty: none
+  std::unique_ptr<Request> request;  // few ids have one
 
   void add_span(std::string_view component, std::string_view operation, std::int64_t start_ns,
-                std::int64_t end_ns, bool is_error, std::string_view error_message,
-                std::string_view trace_id);
+                std::int64_t end_ns, bool is_error, std::string_view error_message);
+  Request& told();  // makes one
 
   std::uint64_t span_count() const;
-  std::optional<std::int64_t> start_ns() const;     // of the request
-  std::optional<std::int64_t> end_ns() const;       // of the response
+  // Microseconds since 1970, of the request and of the response.
+  std::optional<std::int64_t> start_us() const;
+  std::optional<std::int64_t> end_us() const;
   std::vector<std::string> component_path() const;  // by earliest span; the requested one if none
 };
 

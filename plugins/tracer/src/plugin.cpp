@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstring>
+#include <deque>
 #include <ephor/events.hpp>
 #include <ephor/id_rows.hpp>
 #include <ephor/json.hpp>
@@ -10,21 +11,25 @@
 #include <ephor/times.hpp>
 #include <set>
 
+#include "analysis_routes.hpp"
 #include "answers.hpp"
 #include "correlation_record.hpp"
 #include "error_groups.hpp"
+#include "id_attributes.hpp"
+#include "packing.hpp"
 #include "red_table.hpp"
 #include "regression_monitor.hpp"
+#include "sampling.hpp"
+#include "service_catalog.hpp"
 #include "settings.hpp"
-#include "story.hpp"
+#include "story_queries.hpp"
+#include "trace_analysis.hpp"
+#include "trace_archive.hpp"
+#include "trace_queries.hpp"
 #include "trace_store.hpp"
 
 namespace ephor::tracer {
 namespace {
-
-constexpr std::size_t kStoryEventsMax = 2000;
-constexpr std::size_t kTraceEventsMax = 20'000;
-constexpr std::size_t kJoinsMax = 32;
 
 constexpr std::string_view kTables = R"({"version": 1, "tables": [
   {"name": "correlation_tracking", "key": ["correlation_id"], "columns": [
@@ -34,12 +39,23 @@ constexpr std::string_view kTables = R"({"version": 1, "tables": [
     {"name": "component_path", "type": "text"},
     {"name": "performance_metrics", "type": "json"},
     {"name": "error_info", "type": "json"},
-    {"name": "metadata", "type": "json"}],
-   "indices": [["request_timestamp"]]},
+    {"name": "metadata", "type": "json"}]},
   {"name": "tracer_ids", "key": ["kind", "chunk"], "columns": [
     {"name": "kind", "type": "integer"},
     {"name": "chunk", "type": "integer"},
-    {"name": "ids", "type": "blob"}]}]})";
+    {"name": "ids", "type": "blob"}]},
+  {"name": "trace_summary", "key": ["chunk"], "columns": [
+    {"name": "chunk", "type": "integer"},
+    {"name": "first_start_ns", "type": "integer"},
+    {"name": "last_end_ns", "type": "integer"},
+    {"name": "traces", "type": "integer"},
+    {"name": "body", "type": "blob"}]},
+  {"name": "trace_archive", "key": ["trace"], "columns": [
+    {"name": "trace", "type": "integer"},
+    {"name": "trace_id", "type": "blob"},
+    {"name": "start_ns", "type": "integer"},
+    {"name": "spans", "type": "integer"},
+    {"name": "body", "type": "blob"}]}]})";
 
 constexpr const char* kIdTable = "tracer_ids";
 // Kinds of its rows. Stored: numbers are never used again.
@@ -73,15 +89,25 @@ class Tracer final : public Plugin {
   static constexpr std::string_view kVersion = "0.1.0";
   static constexpr std::string_view kSummary =
       "traces, correlation ids, rate, errors and durations per operation, grouped errors";
-  static constexpr std::uint32_t kStateVersion = 2;
+  static constexpr std::uint32_t kStateVersion = 5;
+  static constexpr std::size_t kStateBytesMax = 1U << 30U;
   static constexpr std::string_view kConfigSchema = tracer::kConfigSchema;
 
   Tracer(Host host, std::string_view config)
       : host_(std::move(host)),
         settings_(config),
+        reader_(host_),
         red_(settings_.max_operations),
-        errors_(settings_.max_error_groups),
-        traces_(settings_.max_trace_history, settings_.max_distinct_ids),
+        errors_(settings_.max_error_groups, settings_.error_gone_ns),
+        traces_(settings_.traces, [this](std::uint64_t chunk) { return select_chunk(chunk); }),
+        catalog_(settings_.max_service_operations),
+        sampler_(settings_.sampling),
+        archive_(host_, settings_.sampling.archived_traces_max),
+        analysis_(settings_.analysis),
+        trace_queries_(host_, traces_, catalog_, analysis_.graph(), archive_,
+                       settings_.join_attributes),
+        story_queries_(host_, traces_, trace_queries_,
+                       [this](const std::string& id) { return tracked_json(id); }),
         correlations_seen_(settings_.max_distinct_ids),
         correlations_(settings_.max_tracking_history),
         regressions_(settings_.regressions, host_.instance(), names()) {
@@ -89,6 +115,8 @@ class Tracer final : public Plugin {
     span_topic_ = host_.topic_id("ephor.span");
     request_topic_ = host_.topic_id("ephor.correlation_request");
     flush_topic_ = host_.topic_id("ephor.flush");
+    trade_topic_ = host_.topic_id("ephor.trade");
+    outcome_topic_ = host_.topic_id("ephor.outcome");
     spans_total_ = host_.counter("ephor_tracer_spans_total", "Spans read");
     errors_total_ = host_.counter("ephor_tracer_error_spans_total", "Failed spans read");
     traces_gauge_ = host_.gauge("ephor_tracer_traces", "Distinct trace ids");
@@ -98,7 +126,15 @@ class Tracer final : public Plugin {
 
   void start() override {
     if (!settings_.enable_tracing) return;
-    host_.subscribe({"ephor.span", "ephor.correlation_request", "ephor.flush"});
+    std::vector<std::string_view> topics{"ephor.span", "ephor.correlation_request", "ephor.flush"};
+    const bool is_sampling = settings_.sampling.is_tail && settings_.sampling.keeps_losing_trades;
+    const bool is_correlating = settings_.analysis.outcomes_max > 0;
+    if (is_sampling || is_correlating) topics.push_back("ephor.trade");
+    if (is_correlating) {
+      topics.insert(topics.end(),
+                    {"ephor.outcome", "ephor.ensemble_decision", "ephor.order", "ephor.fill"});
+    }
+    host_.subscribe(topics);
   }
 
   void on_events(std::span<const Event> events) override {
@@ -106,11 +142,8 @@ class Tracer final : public Plugin {
     const std::uint64_t errors = red_.errors();
     for (const Event& event : events) {
       try {
-        if (event.encoding == EPHOR_ENCODING_JSON) {
-          read_event(event);
-        } else {
-          read_rendered(event);
-        }
+        last_sequence_ = event.sequence;
+        read_event(event);
       } catch (const Error& failure) {
         count_failure(failure);
       }
@@ -122,21 +155,41 @@ class Tracer final : public Plugin {
 
   void save(const Rows& rows, std::string& state) override {
     correlations_.save([&](const CorrelationRecord& record) { upsert(rows, row_of(record)); });
+    traces_.save_rows([&](const TraceChunk& chunk) { upsert(rows, chunk); },
+                      [&](std::uint64_t chunk) {
+                        rows.erase("trace_summary",
+                                   {Cell::integer_value(static_cast<std::int64_t>(chunk))});
+                      });
+    archive_.save(rows, traces_, last_sequence_, span_topic_);
     save_ids(rows, kIdTable, kTraceIds, traces_.seen());
     save_ids(rows, kIdTable, kFailedTraceIds, traces_.failed());
     save_ids(rows, kIdTable, kCorrelationIds, correlations_seen_);
-    StateWriter out(state);
+    std::string plain;
+    StateWriter out(plain);
     out.varint(traces_.seen().size()).varint(traces_.failed().size());
     out.varint(correlations_seen_.size()).varint(unreadable_).varint(late_);
     red_.write(out);
     errors_.write(out);
     traces_.write(out);
     regressions_.write(out);
+    analysis_.write(out);
+    catalog_.write(out);
+    sampler_.write(out);
+    archive_.write(out);
+    state = pack(plain, 1);
   }
 
   bool load(std::uint32_t version, std::string_view state) override {
     std::size_t counts[3] = {};
-    const bool is_read = version == kStateVersion && read_state(state, [&](StateReader& in) {
+    std::string plain;
+    try {
+      // What packs better than that is no state but damage, which must not ask for any memory.
+      const std::size_t plain_max = std::min(kStateBytesMax, state.size() * 1024);
+      if (version == kStateVersion) plain = unpack(state, plain_max);
+    } catch (const Error&) {
+      return false;
+    }
+    const bool is_read = version == kStateVersion && read_state(plain, [&](StateReader& in) {
                            for (std::size_t& count : counts)
                              count = static_cast<std::size_t>(in.varint());
                            unreadable_ = in.varint();
@@ -145,11 +198,19 @@ class Tracer final : public Plugin {
                            errors_.read(in);
                            traces_.read(in);
                            regressions_.read(in);
+                           analysis_.read(in);
+                           catalog_.read(in);
+                           sampler_.read(in);
+                           archive_.read(in);
                          });
-    return is_read && load_ids(host_, kIdTable,
-                               {{kTraceIds, traces_.seen(), counts[0]},
-                                {kFailedTraceIds, traces_.failed(), counts[1]},
-                                {kCorrelationIds, correlations_seen_, counts[2]}});
+    if (!is_read || !load_ids(host_, kIdTable,
+                              {{kTraceIds, traces_.seen(), counts[0]},
+                               {kFailedTraceIds, traces_.failed(), counts[1]},
+                               {kCorrelationIds, correlations_seen_, counts[2]}})) {
+      return false;
+    }
+    traces_.warm_up();
+    return true;
   }
 
  private:
@@ -165,82 +226,232 @@ class Tracer final : public Plugin {
     host_.report_health(EPHOR_HEALTH_DEGRADED, failure.what());
   }
 
+  // Hash of the event's trace id, 0: none.
+  static std::uint64_t trace_key_of(const Event& event) {
+    TraceId id{};
+    std::memcpy(id.data(), event.trace_id, id.size());
+    return id == TraceId{} ? 0 : hash_of(id);
+  }
+
+  auto finished_at(std::int64_t now_ns) {
+    return [this, now_ns](std::span<const FinishedSpan> trace) {
+      for (const FinishedSpan& span : trace) {
+        if (!span.is_running) red_.add_self(span.operation, span.time_ns, span.self_ns);
+      }
+      analysis_.add_trace(trace, red_, now_ns);
+    };
+  }
+
   void read_event(const Event& event) {
     if (event.topic == span_topic_) {
       read_span(event);
     } else if (event.topic == request_topic_) {
       read_request(event);
+    } else if (event.topic == trade_topic_) {
+      read_trade(event);
     } else if (event.topic == flush_topic_) {
-      regressions_.judge_all(event.time_ns);
+      sampler_.take_all([&](const TailSampler::Decision& decision) { apply(decision); });
+      regressions_.judge_all(event.time_ns, finished_at(event.time_ns));
+      analysis_.expire(event.time_ns);
       regressions_.findings().publish(host_, event);
+    } else if (event.topic == outcome_topic_) {
+      analysis_.add_outcome(reader_.outcome(event), trace_key_of(event), event);
+    } else {
+      analysis_.add_ids(reader_.object(event), trace_key_of(event), event);
     }
-  }
-
-  // Another encoding than JSON: the host writes it as a CloudEvents object.
-  void read_rendered(const Event& event) {
-    std::string text = host_.render_json(event);
-    Event plain = event;
-    plain.record_length = static_cast<std::uint32_t>(text.size());
-    plain.data_offset = 0;  // no offset known: the reader looks for the data member
-    plain.encoding = EPHOR_ENCODING_JSON;
-    text.append(simdjson::SIMDJSON_PADDING, '\0');
-    plain.record = text.data();
-    read_event(plain);
   }
 
   void read_span(const Event& event) {
     const Span span = reader_.span(event);
-    const std::int64_t duration_ns = span.duration_ns();
     const bool is_late = (event.flags & EPHOR_EVENT_LATE) != 0;
     late_ += is_late ? 1 : 0;
-    const std::uint32_t operation =
-        red_.add(span.component, span.operation, event.time_ns, duration_ns, span.is_error());
+    OpenSpan open;
+    std::memcpy(open.trace_id.data(), event.trace_id, open.trace_id.size());
+    const std::uint64_t trace_key = open.trace_id == TraceId{} ? 0 : hash_of(open.trace_id);
+    open.id = hash64(span.span_id);
+    open.parent = span.parent_span_id.empty() ? 0 : hash64(span.parent_span_id);
+    open.start_ns = span.start_ns;
+    open.time_ns = event.time_ns;
+    open.correlation = event.correlation;
+    open.is_error = span.is_error();
+    // OTLP has no end for a span that is told when it begins.
+    open.is_running = span.end_ns == 0 && span.start_ns != 0;
+    open.end_ns = open.is_running ? span.start_ns : span.end_ns;
+    const std::int64_t duration_ns = open.end_ns - open.start_ns;
+    const std::uint16_t bin = Sketch::bin_of(static_cast<double>(duration_ns));
+    open.operation = red_.index_of(span.component, span.operation);
+    if (!open.is_running) {
+      red_.add_at(open.operation, event.time_ns, duration_ns, bin, open.is_error,
+                  {open.trace_id, trace_key});
+      open.error_group = store_span(event, span, open.trace_id, trace_key);
+    }
+    open.is_unnamed = !red_.is_one_operation(open.operation);
+    analysis_.add_span(span, trace_key, bin, open);
+    if (is_late) return;
+    regressions_.add(trace_key, open);
+    regressions_.judge(event.time_ns, finished_at(event.time_ns));
+    if (regressions_.findings().has_news()) regressions_.findings().publish(host_, event);
+  }
 
+  // Into summaries, error groups and correlation records. The fingerprint of a failed span.
+  std::uint64_t store_span(const Event& event, const Span& span, const TraceId& trace_id,
+                           std::uint64_t trace_key) {
     SpanFacts facts;
-    std::memcpy(facts.trace_id.data(), event.trace_id, facts.trace_id.size());
+    facts.trace_id = trace_id;
+    facts.service = span.service;
     facts.component = span.component;
     facts.operation = span.operation;
-    facts.correlation_id = correlation_id(event, correlation_scratch_);
+    facts.correlation_id = span.correlation_id;
+    read_ids(span, facts);
+    analysis_.add_ids(facts.ids, trace_key);
     facts.start_ns = span.start_ns;
     facts.end_ns = span.end_ns;
     facts.is_root = span.parent_span_id.empty();
     facts.is_error = span.is_error();
     const bool is_kept = is_sampled(facts.trace_id, settings_.trace_sampling_rate);
-    traces_.add(facts, is_kept);
+    const TraceSummary* summary = traces_.add(facts, is_kept);
+    catalog_.add(span.service, span.operation, span.kind);
+    if (settings_.sampling.is_tail && summary != nullptr) sample(event, span, facts, *summary);
+    ids_scratch_.swap(facts.ids);
 
     if (facts.trace_id != last_trace_id_ || last_trace_hex_.empty()) {
       last_trace_id_ = facts.trace_id;
       last_trace_hex_ = hex_of(facts.trace_id);
     }
     std::uint64_t error_group = 0;
-    if (span.is_error()) {
-      error_group = errors_.add(span.component, span.operation, span.error_message, event.time_ns,
-                                is_kept ? std::string_view(last_trace_hex_) : std::string_view());
+    if (facts.is_error) {
+      error_group =
+          add_error(event, span, is_kept ? std::string_view(last_trace_hex_) : std::string_view());
     }
     if (event.correlation != 0 && settings_.enable_correlation_tracking) {
       record_for(event.correlation, facts.correlation_id)
-          .add_span(span.component, span.operation, span.start_ns, span.end_ns, span.is_error(),
-                    span.error_message, last_trace_hex_);
+          .add_span(span.component, span.operation, span.start_ns, span.end_ns, facts.is_error,
+                    span.error_message);
       correlations_.mark_changed(event.correlation);
     }
-    if (is_late || !settings_.regressions.is_enabled || !red_.is_one_operation(operation)) return;
-    watch(event, span, facts.trace_id, operation, error_group);
+    return error_group;
   }
 
-  void watch(const Event& event, const Span& span, const TraceId& trace_id, std::uint32_t operation,
-             std::uint64_t error_group) {
-    OpenSpan open;
-    open.id = hash64(span.span_id);
-    open.parent = span.parent_span_id.empty() ? 0 : hash64(span.parent_span_id);
-    open.start_ns = span.start_ns;
-    open.end_ns = span.end_ns;
-    open.time_ns = event.time_ns;
-    open.operation = operation;
-    open.is_error = span.is_error();
-    open.error_group = error_group;
-    regressions_.add(trace_id == TraceId{} ? 0 : hash_of(trace_id), open);
-    regressions_.judge(event.time_ns);
-    if (regressions_.findings().has_news()) regressions_.findings().publish(host_, event);
+  // With its latest exception, as OpenTelemetry's clients tell it.
+  std::uint64_t add_error(const Event& event, const Span& span, std::string_view trace_id) {
+    std::string type;
+    std::string message;
+    std::string location;
+    span.for_each_event([&](const SpanEvent& told) {
+      if (told.name != "exception") return;
+      told.attributes.for_each_attribute([&](std::string_view name, const AttributeValue& value) {
+        if (name == "exception.type") {
+          type = value.to_text();
+        } else if (name == "exception.message") {
+          message = value.to_text();
+        } else if (name == "exception.stacktrace") {
+          location = top_frame(value.to_text());
+        }
+      });
+    });
+    if (message.empty()) message = span.error_message;
+    return errors_.add(
+        {span.component, span.operation, type, message, location, trace_id, event.time_ns});
+  }
+
+  // What else the span says its trace can be looked up by.
+  void read_ids(const Span& span, SpanFacts& facts) {
+    id_texts_.clear();
+    facts.ids.swap(ids_scratch_);
+    facts.ids.clear();
+    for_each_id_attribute(span, [&](IdKind kind, const AttributeValue& value) {
+      if (value.kind == AttributeValue::Kind::text) {
+        facts.ids.push_back({kind, value.text});
+      } else if (value.kind == AttributeValue::Kind::integer) {
+        facts.ids.push_back({kind, id_texts_.emplace_back(value.to_text())});
+      }
+    });
+  }
+
+  // ---- tail sampling
+
+  void sample(const Event& event, const Span& span, const SpanFacts& facts,
+              const TraceSummary& summary) {
+    if (summary.verdict != Verdict::none) {  // a late span follows what was decided
+      if (summary.verdict == Verdict::kept && settings_.sampling.archives) {
+        archive_.renew(summary.number);
+      }
+    } else {
+      TailSpan tail;
+      tail.trace = summary.number;
+      tail.id = facts.trace_id;
+      tail.service = span.service;
+      tail.component = span.component;
+      tail.operation = span.operation;
+      tail.time_ns = event.time_ns;
+      tail.duration_ns = span.duration_ns();
+      tail.is_error = span.is_error();
+      tail.id_hashes.push_back(hash_of(facts.trace_id));
+      if (!facts.correlation_id.empty()) tail.id_hashes.push_back(hash64(facts.correlation_id));
+      for (const NamedId& id : facts.ids) {
+        if (id.kind == IdKind::symbol) {
+          tail.symbol = id.text;
+        } else {
+          tail.id_hashes.push_back(hash64(id.text));
+        }
+      }
+      sampler_.add(tail);
+      if (settings_.sampling.archives) archive_.hold(summary.number, event);
+    }
+    sampler_.take_decided([&](const TailSampler::Decision& decision) { apply(decision); });
+  }
+
+  void apply(const TailSampler::Decision& decision) {
+    traces_.decide(decision.trace, decision.verdict, decision.reason);
+    if (!settings_.sampling.archives) return;
+    const TraceStore::Found found = traces_.find_number(decision.trace);
+    if (decision.verdict == Verdict::kept && found) {
+      archive_.keep(decision.trace, found->span_count);
+    } else {
+      archive_.drop(decision.trace);
+    }
+  }
+
+  // The trade that a trace led to comes long after it: what was dropped is kept after all, as far
+  // as the journal still has it.
+  void read_trade(const Event& event) {
+    const Trade trade = reader_.trade(event);
+    if (settings_.analysis.outcomes_max > 0) {
+      analysis_.add_trade(trade, trace_key_of(event), event);
+    }
+    const bool is_sampling = settings_.sampling.is_tail && settings_.sampling.keeps_losing_trades;
+    if (!is_sampling || !trade.pnl || *trade.pnl >= 0.0) return;
+    std::vector<std::string> texts;
+    for (const std::string_view id :
+         {trade.trade_id, trade.decision_id, trade.execution_id, trade.order_id}) {
+      if (!id.empty()) texts.emplace_back(id);
+    }
+    if (const auto id = correlation_id(event, correlation_scratch_); !id.empty()) {
+      texts.emplace_back(id);
+    }
+    std::vector<std::uint64_t> hashes;
+    for (const std::string& text : texts) hashes.push_back(hash64(text));
+    TraceId own{};
+    std::memcpy(own.data(), event.trace_id, own.size());
+    std::set<std::uint64_t> late;
+    if (own != TraceId{}) {
+      hashes.push_back(hash_of(own));
+      const TraceStore::Found found = traces_.find(own);
+      if (found && found->verdict == Verdict::dropped) late.insert(found->number);
+    }
+    sampler_.add_losing_ids(hashes);
+    for (const std::string& text : texts) {
+      traces_.for_each_with_id(text, event.time_ns - settings_.sampling.losing_trade_ns,
+                               [&](const TraceSummary& summary) {
+                                 if (summary.verdict == Verdict::dropped) {
+                                   late.insert(summary.number);
+                                 }
+                               });
+    }
+    for (const std::uint64_t number : late) {
+      traces_.decide(number, Verdict::kept, Reason::losing_trade);
+      if (settings_.sampling.archives) archive_.renew(number);
+    }
   }
 
   RegressionNames names() const {
@@ -262,16 +473,17 @@ class Tracer final : public Plugin {
     CorrelationRecord& record = record_for(key, id);
     for (const auto& [name, value] : data) {
       if (name == "request_timestamp") {
-        if (const auto time = client_time(value)) record.request_ns = time;
+        if (const auto time = client_time(value)) record.told().request_ns = time;
       } else if (name == "response_timestamp") {
-        if (const auto time = client_time(value)) record.response_ns = time;
+        if (const auto time = client_time(value)) record.told().response_ns = time;
       } else if (name == "metadata" && value.is_object()) {
-        record.client_metadata_json = simdjson::minify(value);
+        record.told().metadata_json = simdjson::minify(value);
       } else if (name == "component_path" && value.is_array()) {
-        record.requested_path.clear();
+        std::vector<std::string>& requested = record.told().component_path;
+        requested.clear();
         const simdjson::dom::array path = value.get_array().value_unsafe();
         for (const simdjson::dom::element component : path) {
-          record.requested_path.emplace_back(EventReader::text(component));
+          requested.emplace_back(EventReader::text(component));
         }
       }
     }
@@ -314,6 +526,25 @@ class Tracer final : public Plugin {
 
   // ---- rows
 
+  std::optional<std::string> select_chunk(std::uint64_t chunk) const {
+    std::optional<std::string> body;
+    host_.select("SELECT body FROM trace_summary WHERE chunk = ?",
+                 {Cell::integer_value(static_cast<std::int64_t>(chunk))},
+                 [&](std::span<const ephor_cell> cells) {
+                   if (!cells.empty()) body = std::string(to_text(cells[0].bytes));
+                 });
+    return body;
+  }
+
+  static void upsert(const Rows& rows, const TraceChunk& chunk) {
+    const std::string body = chunk.encode();
+    rows.upsert(
+        "trace_summary",
+        {Cell::integer_value(static_cast<std::int64_t>(chunk.number())),
+         Cell::integer_value(chunk.first_start_ns()), Cell::integer_value(chunk.last_end_ns()),
+         Cell::integer_value(static_cast<std::int64_t>(chunk.traces().size())), Cell::blob(body)});
+  }
+
   static void upsert(const Rows& rows, const CorrelationRow& row) {
     const auto text = [](const std::string& value) {
       return value.empty() ? Cell::null() : Cell::text(value);
@@ -331,16 +562,8 @@ class Tracer final : public Plugin {
   // ---- queries
 
   void provide_queries() {
-    host_.provide_route({.method = "GET",
-                         .path = "/api/tracing/correlation/{correlation_id}",
-                         .query = "tracer.correlation",
-                         .summary = "The story of one correlation id"},
-                        [this](std::string_view request) { return answer_correlation(request); });
-    host_.provide_route({.method = "GET",
-                         .path = "/api/tracing/traces/{trace_id}",
-                         .query = "tracer.trace",
-                         .summary = "The span tree of one trace"},
-                        [this](std::string_view request) { return answer_trace(request); });
+    story_queries_.provide();
+    trace_queries_.provide();
     host_.provide_route({.method = "GET",
                          .path = "/api/tracing/traces",
                          .query = "tracer.traces",
@@ -365,7 +588,7 @@ class Tracer final : public Plugin {
          .query = "tracer.errors",
          .summary = "Failed spans grouped by component, operation and message"},
         [this](std::string_view request) {
-          return dump(errors_json(errors_, red_.count(), parse_json(request, "request")));
+          return dump(errors_json(errors_, red_, red_.last_ns(), parse_json(request, "request")));
         });
     host_.provide_route({.method = "GET",
                          .path = "/api/tracing/findings",
@@ -375,87 +598,34 @@ class Tracer final : public Plugin {
                         [this](std::string_view request) {
                           return dump(findings_json(regressions_, parse_json(request, "request")));
                         });
+    provide_analysis({host_, analysis_, red_, regressions_, reader_});
     host_.provide_query("tracer.summary", "Figures of the whole history",
                         [this](std::string_view) { return answer_summary(); });
   }
 
-  // Appends what the journal holds of `id`. False if the bound was met.
-  bool collect(std::string_view id, std::string_view via, std::size_t events_max,
-               std::set<std::uint64_t>& known, std::vector<StoryEvent>& events) const {
-    bool is_complete = true;
-    host_.find_events(id, [&](const Event& event) {
-      if (events.size() >= events_max) {
-        is_complete = is_complete && known.contains(event.sequence);
-        return;
-      }
-      if (!known.insert(event.sequence).second) return;
-      StoryEvent found;
-      found.sequence = event.sequence;
-      found.time_ns = event.time_ns;
-      found.topic = host_.topic_name(event.topic);
-      found.via = via;
-      found.event = event.encoding == EPHOR_ENCODING_JSON
-                        ? Json::parse(event.record, event.record + event.record_length)
-                        : Json::parse(host_.render_json(event));
-      events.push_back(std::move(found));
-    });
-    return is_complete;
-  }
-
-  // Follows decision -> execution -> order -> trade from the events found so far, each id once.
-  bool follow_joins(std::string_view correlation_id, std::set<std::uint64_t>& known,
-                    std::vector<StoryEvent>& events, Json& joined) const {
-    std::set<std::string> followed{std::string(correlation_id)};
-    bool is_complete = true;
-    for (std::size_t i = 0; i < events.size(); ++i) {
-      for (const JoinId& join : join_ids_of(events[i])) {
-        if (!followed.insert(join.id).second) continue;
-        if (joined.size() >= kJoinsMax) return false;
-        const std::size_t before = events.size();
-        is_complete = collect(join.id, join.kind, kStoryEventsMax, known, events) && is_complete;
-        joined.push_back(
-            {{"by", join.kind}, {"id", join.id}, {"events_added", events.size() - before}});
-      }
-    }
-    return is_complete;
-  }
-
-  std::string answer_correlation(std::string_view request) {
-    const std::string id = request_text(parse_json(request, "request"), "correlation_id");
-    std::set<std::uint64_t> known;
-    std::vector<StoryEvent> events;
-    Json joined = Json::array();
-    bool is_complete = collect(id, "correlation_id", kStoryEventsMax, known, events);
-    is_complete = follow_joins(id, known, events, joined) && is_complete;
-    Json tracked;
+  Json tracked_json(const std::string& id) {
     if (const CorrelationRecord* record = correlations_.find(hash64(id));
         record && record->id == id) {
-      tracked = row_json(row_of(*record));
-    } else if (const auto row = select_row(id)) {
-      tracked = row_json(*row);
+      return row_json(row_of(*record));
     }
-    if (events.empty() && tracked.is_null()) {
-      throw Error(EPHOR_NOT_FOUND, "no event carries the correlation id \"" + id + "\"",
-                  "/correlation_id");
-    }
-    return dump(
-        tell_story(id, std::move(events), std::move(tracked), std::move(joined), !is_complete));
+    const auto row = select_row(id);
+    return row ? row_json(*row) : Json();
   }
 
-  std::string answer_trace(std::string_view request) {
-    const std::string text = request_text(parse_json(request, "request"), "trace_id");
-    const auto id = trace_id_from(text);
-    if (!id) {
-      throw Error(EPHOR_INVALID, "trace_id: found \"" + text + "\", expected 32 hex digits",
-                  "/trace_id");
+  Json sampling_json() const {
+    if (!settings_.sampling.is_tail) return nullptr;
+    Json kept = Json::object();
+    for (const Reason reason :
+         {Reason::error, Reason::slow, Reason::rare_path, Reason::losing_trade, Reason::baseline}) {
+      kept[std::string(name_of(reason))] = sampler_.count(reason);
     }
-    std::set<std::uint64_t> known;
-    std::vector<StoryEvent> events;
-    const bool is_complete = collect(hex_of(*id), "trace_id", kTraceEventsMax, known, events);
-    if (events.empty()) {
-      throw Error(EPHOR_NOT_FOUND, "no event carries the trace id " + hex_of(*id), "/trace_id");
-    }
-    return dump(tell_trace(hex_of(*id), std::move(events), !is_complete));
+    return {{"kept", std::move(kept)},
+            {"dropped", sampler_.dropped()},
+            {"open", sampler_.open_count()},
+            {"decided_early", sampler_.decided_early()},
+            {"paths_left_out", sampler_.paths_left_out()},
+            {"archived", archive_.size()},
+            {"archive_evicted", archive_.evicted()}};
   }
 
   std::string answer_summary() const {
@@ -467,6 +637,7 @@ class Tracer final : public Plugin {
                  {"correlations", correlations_seen_.size()},
                  {"error_groups", errors_.groups().size()},
                  {"late_spans", late_},
+                 {"sampling", sampling_json()},
                  {"unreadable", unreadable_},
                  {"findings", regressions_.findings().list()}});
   }
@@ -477,17 +648,28 @@ class Tracer final : public Plugin {
   RedTable red_;
   ErrorGroups errors_;
   TraceStore traces_;
+  ServiceCatalog catalog_;
+  TailSampler sampler_;
+  TraceArchive archive_;
+  TraceAnalysis analysis_;
+  TraceQueries trace_queries_;
+  StoryQueries story_queries_;
   IdSet correlations_seen_;
   Ledger<CorrelationRecord> correlations_;
   RegressionMonitor regressions_;
   std::uint64_t unreadable_ = 0;
   std::uint64_t late_ = 0;
+  std::uint64_t last_sequence_ = 0;
   std::string correlation_scratch_;
+  std::deque<std::string> id_texts_;  // of ids that came as numbers
+  std::vector<NamedId> ids_scratch_;
   TraceId last_trace_id_{};
   std::string last_trace_hex_;
   std::uint16_t span_topic_ = 0;
   std::uint16_t request_topic_ = 0;
   std::uint16_t flush_topic_ = 0;
+  std::uint16_t trade_topic_ = 0;
+  std::uint16_t outcome_topic_ = 0;
   Series spans_total_;
   Series errors_total_;
   Series unreadable_total_;

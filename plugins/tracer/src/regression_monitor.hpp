@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <ephor/findings.hpp>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -40,12 +41,17 @@ class RegressionMonitor {
 
   void add(std::uint64_t trace, const OpenSpan& span) { assembler_.add(trace, span); }
   // Judges the traces that are finished by now. `now_ns`: event time of what is in hand.
-  void judge(std::int64_t now_ns) {
-    assembler_.take_finished([&](const FinishedSpan& span) { judge_span(span, now_ns); });
+  // `on_trace(std::span<const FinishedSpan>)` sees each of them, too.
+  template <typename OnTrace>
+  void judge(std::int64_t now_ns, OnTrace&& on_trace) {
+    assembler_.take_finished(
+        [&](std::span<const FinishedSpan> trace) { judge_trace(trace, now_ns, on_trace); });
   }
   // The same with all traces: nothing more will come for now.
-  void judge_all(std::int64_t now_ns) {
-    assembler_.take_all([&](const FinishedSpan& span) { judge_span(span, now_ns); });
+  template <typename OnTrace>
+  void judge_all(std::int64_t now_ns, OnTrace&& on_trace) {
+    assembler_.take_all(
+        [&](std::span<const FinishedSpan> trace) { judge_trace(trace, now_ns, on_trace); });
   }
 
   // What has opened or closed waits there to be published.
@@ -64,6 +70,14 @@ class RegressionMonitor {
     std::uint32_t parent = FinishedSpan::kNoOperation;  // of its latest span
   };
 
+  template <typename OnTrace>
+  void judge_trace(std::span<const FinishedSpan> trace, std::int64_t now_ns, OnTrace&& on_trace) {
+    on_trace(trace);
+    if (!settings_.is_enabled) return;
+    for (const FinishedSpan& span : trace) {
+      if (!span.is_running && !span.is_unnamed) judge_span(span, now_ns);
+    }
+  }
   void judge_span(const FinishedSpan& span, std::int64_t now_ns) {
     if (operations_.size() <= span.operation) operations_.resize(span.operation + 1);
     Operation& operation = operations_[span.operation];

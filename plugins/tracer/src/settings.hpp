@@ -3,9 +3,14 @@
 
 #include <cstddef>
 #include <ephor/json.hpp>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "regression_monitor.hpp"
+#include "sampling.hpp"
+#include "trace_analysis.hpp"
+#include "trace_store.hpp"
 
 namespace ephor::tracer {
 
@@ -25,6 +30,47 @@ inline constexpr std::string_view kConfigSchema = R"({
     "max_trace_history": {"type": "integer", "minimum": 0, "maximum": 10000000, "default": 10000,
       "x-ephor-from": "monitoring.advanced_tracer.max_trace_history",
       "description": "trace summaries kept; the oldest make room"},
+    "max_traces_in_memory": {"type": "integer", "minimum": 512, "maximum": 10000000, "default": 50000,
+      "description": "trace summaries kept in memory, about 250 bytes each; older ones are read back from their rows"},
+    "trace_retention_days": {"type": "number", "minimum": 0, "maximum": 36500, "default": 0,
+      "description": "days of event time after which summaries go, some hundred at a time; 0: max_trace_history alone decides"},
+    "max_service_operations": {"type": "integer", "minimum": 1, "maximum": 1000000, "default": 10000,
+      "description": "combinations of service, operation and span kind that are listed"},
+    "join_attributes": {"type": "array", "items": {"type": "string"}, "default": [],
+      "description": "span attributes that ingest.join_attributes names too: a search by them is answered by the journal's index"},
+    "sampling": {"type": "object", "additionalProperties": false, "default": {},
+      "description": "which traces are kept beyond the journal's retention, decided when they have rested for trace_linger_s",
+      "properties": {
+        "tail": {"type": "boolean", "default": false,
+          "description": "true: traces are judged and those kept are archived; false: every trace is as good as another"},
+        "baseline_rate": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.05,
+          "description": "share kept of the traces that nothing else keeps, by trace id"},
+        "rates": {"type": "array", "default": [],
+          "description": "other shares for traces with such a span; the greatest that matches counts",
+          "items": {"type": "object", "additionalProperties": false, "required": ["rate"],
+            "properties": {
+              "service": {"type": "string", "description": "of the span; without it any"},
+              "component": {"type": "string", "description": "of the span; without it any"},
+              "operation": {"type": "string", "description": "of the span; without it any"},
+              "symbol": {"type": "string", "description": "of the span; without it any"},
+              "rate": {"type": "number", "minimum": 0, "maximum": 1,
+                "description": "share kept of the traces with such a span, by trace id"}}}},
+        "keep_errors": {"type": "boolean", "default": true,
+          "description": "every trace with a failed span is kept"},
+        "slow_factor": {"type": "number", "minimum": 0, "maximum": 1000, "default": 1.5,
+          "description": "a trace is slow if a span takes this many times the p99 of its operation; 0: none is"},
+        "slow_spans_min": {"type": "integer", "minimum": 10, "maximum": 1000000, "default": 200,
+          "description": "spans of an operation before it has a p99"},
+        "rare_path_below": {"type": "integer", "minimum": 0, "maximum": 1000000, "default": 5,
+          "description": "the first so many traces with the same set of operations are kept; 0: none for that"},
+        "keep_losing_trades": {"type": "boolean", "default": true,
+          "description": "traces that share an id with a trade whose pnl is below 0 are kept, if it comes later too"},
+        "losing_trade_h": {"type": "number", "minimum": 0, "maximum": 87600, "default": 24,
+          "description": "hours between a trace and the losing trade that still keeps it"},
+        "archive": {"type": "boolean", "default": true,
+          "description": "false: the decision is stored, the spans stay in the journal only"},
+        "max_archived_traces": {"type": "integer", "minimum": 1, "maximum": 10000000, "default": 100000,
+          "description": "archived traces; the oldest make room"}}},
     "max_tracking_history": {"type": "integer", "minimum": 1, "maximum": 10000000, "default": 50000,
       "x-ephor-from": "monitoring.tracking_system.max_tracking_history",
       "description": "correlation ids kept in memory; others are read back from their rows"},
@@ -62,6 +108,22 @@ inline constexpr std::string_view kConfigSchema = R"({
       "description": "findings kept; the oldest closed ones make room"},
     "trace_linger_s": {"type": "number", "minimum": 0.001, "maximum": 3600, "default": 10,
       "description": "seconds without a further span after which a trace is judged"},
+    "max_services": {"type": "integer", "minimum": 1, "maximum": 65536, "default": 256,
+      "description": "services with figures of their own; further ones share one"},
+    "max_edges": {"type": "integer", "minimum": 1, "maximum": 65536, "default": 1024,
+      "description": "pairs of calling and called services, and as many of operations, with figures of their own; further ones share one"},
+    "max_root_operations": {"type": "integer", "minimum": 0, "maximum": 65536, "default": 64,
+      "description": "operations that begin traces whose critical paths are summed; traces of further ones are counted"},
+    "trace_timeout_s": {"type": "number", "minimum": 0.001, "maximum": 86400, "default": 300,
+      "description": "seconds of event time after which a trace that is not whole is timed out"},
+    "max_active_traces": {"type": "integer", "minimum": 1, "maximum": 1000000, "default": 5000,
+      "description": "traces that are not whole kept; beyond it the oldest is given up and counted"},
+    "correlate_outcomes": {"type": "boolean", "default": true,
+      "description": "false: trades and outcomes are not read, latency is not compared with them"},
+    "max_outcomes": {"type": "integer", "minimum": 10, "maximum": 1000000, "default": 5000,
+      "description": "trades kept to be compared with latency, as many realised returns, and as many finished traces that may yet have one; the oldest make room"},
+    "error_gone_after_h": {"type": "number", "minimum": 0.01, "maximum": 87600, "default": 24,
+      "description": "hours without an error of a group after which it is gone; if it comes back, it has regressed"},
     "max_open_spans": {"type": "integer", "minimum": 100, "maximum": 10000000, "default": 20000,
       "description": "spans of unfinished traces kept; beyond it the trace that rested longest is judged early"}
   }})";
@@ -70,30 +132,74 @@ struct Settings {
   bool enable_tracing;
   bool enable_correlation_tracking;
   double trace_sampling_rate;
-  std::size_t max_trace_history;
+  TraceStoreSettings traces;
+  std::size_t max_service_operations;
+  std::vector<std::string> join_attributes;
+  SamplingSettings sampling;
   std::size_t max_tracking_history;
   std::size_t max_operations;
   std::size_t max_error_groups;
   std::size_t max_distinct_ids;
   RegressionSettings regressions;
+  AnalysisSettings analysis;
+  std::int64_t error_gone_ns;
 
   explicit Settings(std::string_view config) {
     const Json json = parse_json(config, "tracer configuration");
     enable_tracing = member_or(json, "enable_tracing", true);
     enable_correlation_tracking = member_or(json, "enable_correlation_tracking", true);
     trace_sampling_rate = member_or(json, "trace_sampling_rate", 1.0);
-    max_trace_history = member_or<std::size_t>(json, "max_trace_history", 10'000);
+    traces.history_max = member_or<std::size_t>(json, "max_trace_history", 10'000);
+    traces.memory_max = member_or<std::size_t>(json, "max_traces_in_memory", 50'000);
+    traces.keep_ns = nanoseconds(json, "trace_retention_days", 0.0, 86'400.0);
+    max_service_operations = member_or<std::size_t>(json, "max_service_operations", 10'000);
+    join_attributes = member_or(json, "join_attributes", std::vector<std::string>{});
     max_tracking_history = member_or<std::size_t>(json, "max_tracking_history", 50'000);
     max_operations = member_or<std::size_t>(json, "max_operations", 256);
     max_error_groups = member_or<std::size_t>(json, "max_error_groups", 1000);
     max_distinct_ids = member_or<std::size_t>(json, "max_distinct_ids", 8'000'000);
+    traces.ids_max = max_distinct_ids;
     read_regressions(json);
+    read_sampling(json.value("sampling", Json::object()));
+    read_analysis(json);
   }
 
  private:
   static std::int64_t nanoseconds(const Json& json, std::string_view name, double fallback,
                                   double unit_s) {
     return static_cast<std::int64_t>(member_or(json, name, fallback) * unit_s * 1e9);
+  }
+
+  void read_analysis(const Json& json) {
+    analysis.graph.services_max = member_or<std::size_t>(json, "max_services", 256);
+    analysis.graph.edges_max = member_or<std::size_t>(json, "max_edges", 1024);
+    analysis.root_operations_max = member_or<std::size_t>(json, "max_root_operations", 64);
+    analysis.trace_timeout_ns = nanoseconds(json, "trace_timeout_s", 300.0, 1.0);
+    analysis.active_traces_max = member_or<std::size_t>(json, "max_active_traces", 5000);
+    const bool is_correlating = member_or(json, "correlate_outcomes", true);
+    analysis.outcomes_max = is_correlating ? member_or<std::size_t>(json, "max_outcomes", 5000) : 0;
+    error_gone_ns = nanoseconds(json, "error_gone_after_h", 24.0, 3600.0);
+  }
+
+  // Behind read_regressions: a trace rests as long for both.
+  void read_sampling(const Json& json) {
+    sampling.is_tail = member_or(json, "tail", false);
+    sampling.baseline_rate = member_or(json, "baseline_rate", 0.05);
+    for (const Json& rule : json.value("rates", Json::array())) {
+      sampling.rates.push_back({request_text(rule, "service"), request_text(rule, "component"),
+                                request_text(rule, "operation"), request_text(rule, "symbol"),
+                                member_or(rule, "rate", 1.0)});
+    }
+    sampling.keeps_errors = member_or(json, "keep_errors", true);
+    sampling.slow_factor = member_or(json, "slow_factor", 1.5);
+    sampling.slow_spans_min = member_or<std::uint64_t>(json, "slow_spans_min", 200);
+    sampling.rare_path_below = member_or<std::uint64_t>(json, "rare_path_below", 5);
+    sampling.keeps_losing_trades = member_or(json, "keep_losing_trades", true);
+    sampling.losing_trade_ns = nanoseconds(json, "losing_trade_h", 24.0, 3600.0);
+    sampling.linger_ns = regressions.linger_ns;
+    sampling.open_spans_max = regressions.open_spans_max;
+    sampling.archives = sampling.is_tail && member_or(json, "archive", true);
+    sampling.archived_traces_max = member_or<std::size_t>(json, "max_archived_traces", 100'000);
   }
 
   void read_regressions(const Json& json) {

@@ -41,6 +41,14 @@ class Sketch {
   // unless it lies in a bin that was collapsed. Empty without values. q in [0, 1].
   std::optional<double> quantile(double q) const;
 
+  // Calls `visit(bin, count)` for each used bin, lowest first.
+  template <typename Visit>
+  void for_each_bin(Visit&& visit) const {
+    for (const std::uint64_t bin : bins_) {
+      visit(static_cast<std::uint16_t>(bin >> kBinShift), bin & ((1ULL << kBinShift) - 1));
+    }
+  }
+
   void write(StateWriter& out) const;
   void read(StateReader& in);  // throws ephor::Error on what does not fit
 

@@ -2,11 +2,14 @@
 #include "span_tree.hpp"
 
 #include <algorithm>
-#include <map>
+#include <ephor/text_hash.hpp>
 #include <string_view>
 #include <tuple>
 #include <unordered_map>
 #include <utility>
+
+#include "critical_path.hpp"
+#include "text.hpp"
 
 namespace ephor::tracer {
 namespace {
@@ -76,38 +79,21 @@ void find_critical_path(SpanTree& tree) {
   for (const std::size_t other : tree.roots) {
     if (tree.nodes[other].span.end_ns > tree.nodes[root].span.end_ns) root = other;
   }
-  std::map<std::size_t, std::int64_t> own;
-  // A span and the part [from, until] of its time that is on the path. A stack of its own, because
-  // traces may be deeper than the thread's stack.
-  struct Part {
-    std::size_t node;
-    std::int64_t from;
-    std::int64_t until;
-  };
-  std::vector<Part> parts{{root, tree.nodes[root].span.start_ns, tree.nodes[root].span.end_ns}};
-  while (!parts.empty()) {
-    const Part part = parts.back();
-    parts.pop_back();
-    std::vector<std::size_t> by_end = tree.nodes[part.node].children;
-    std::sort(by_end.begin(), by_end.end(), [&](std::size_t a, std::size_t b) {
-      const SpanRecord& left = tree.nodes[a].span;
-      const SpanRecord& right = tree.nodes[b].span;
-      return std::tie(right.end_ns, left.span_id) < std::tie(left.end_ns, right.span_id);
-    });
-    std::int64_t until = part.until;
-    std::int64_t& own_ns = own[part.node];
-    for (const std::size_t child : by_end) {
-      const SpanRecord& span = tree.nodes[child].span;
-      // What outlives its parent, or overlaps a later part of the path, waits for nobody here.
-      if (span.end_ns > until || span.end_ns <= part.from) continue;
-      own_ns += until - span.end_ns;
-      const std::int64_t from = std::max(span.start_ns, part.from);
-      parts.push_back({child, from, span.end_ns});
-      until = from;
-    }
-    own_ns += until - part.from;
+  std::vector<PathSpan> spans(tree.nodes.size());
+  for (std::size_t i = 0; i < spans.size(); ++i) {
+    const SpanRecord& span = tree.nodes[i].span;
+    spans[i].start_ns = span.start_ns;
+    spans[i].end_ns = span.end_ns;
+    spans[i].clock = hash64(span.component);
+    spans[i].tie = hash64(span.span_id);
+    spans[i].is_async = is_consumer(span.kind);
+    for (const std::size_t child : tree.nodes[i].children) spans[child].parent = i;
   }
-  for (const auto& [node, ns] : own) tree.critical_path.push_back(node);
+  CriticalPathFinder finder;
+  const std::vector<std::int64_t>& own = finder.find(spans, root);
+  for (std::size_t i = 0; i < spans.size(); ++i) {
+    if (finder.is_on_path()[i] != 0) tree.critical_path.push_back(i);
+  }
   std::sort(tree.critical_path.begin(), tree.critical_path.end(),
             [&](std::size_t a, std::size_t b) {
               return std::tie(tree.nodes[a].span.start_ns, tree.nodes[a].depth,

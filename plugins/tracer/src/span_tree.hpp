@@ -19,7 +19,7 @@ struct SpanRecord {
   std::string kind;
   std::string status;
   std::string error_message;
-  std::string attributes_json;  // empty: none
+  std::size_t event_index = 0;  // where the caller has all of it
   std::int64_t start_ns = 0;
   std::int64_t end_ns = 0;
 };
@@ -42,8 +42,8 @@ struct SpanTree {
   std::size_t duplicate_count = 0;  // same span id again: the first one stands
 };
 
-// O(n log n). The critical path is that of the root that ends last: walking back from its end, the
-// time belongs to the child that ends last before it, else to the span itself.
+// O(n log n). The critical path (critical_path.hpp) is that of the root that ends last; spans of
+// one component share a clock.
 SpanTree build_span_tree(std::vector<SpanRecord> spans);
 
 }  // namespace ephor::tracer

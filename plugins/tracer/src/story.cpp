@@ -3,13 +3,15 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <ephor/times.hpp>
 #include <map>
 #include <set>
 #include <string_view>
 #include <tuple>
 #include <utility>
+
+#include "event_members.hpp"
+#include "trace_summary.hpp"
 
 namespace ephor::tracer {
 namespace {
@@ -18,29 +20,6 @@ namespace {
 constexpr std::size_t kDepthMax = 100;
 constexpr std::array<std::string_view, 4> kJoins{"decision_id", "execution_id", "order_id",
                                                  "trade_id"};
-
-const Json& data_of(const StoryEvent& event) {
-  static const Json kNone = Json::object();
-  const auto found = event.event.find("data");
-  return found != event.event.end() && found->is_object() ? *found : kNone;
-}
-
-std::string text_at(const Json& object, std::string_view name) {
-  const auto found = object.find(name);
-  if (found == object.end() || found->is_null()) return {};
-  return found->is_string() ? found->get<std::string>() : found->dump();
-}
-
-std::int64_t nanoseconds_at(const Json& object, std::string_view name) {
-  const auto found = object.find(name);
-  if (found == object.end()) return 0;
-  if (found->is_number_integer()) return found->get<std::int64_t>();
-  if (!found->is_string()) return 0;
-  std::int64_t value = 0;
-  const auto& text = found->get_ref<const std::string&>();
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
-}
 
 SpanRecord span_of(const Json& data) {
   SpanRecord span;
@@ -52,24 +31,24 @@ SpanRecord span_of(const Json& data) {
   span.kind = text_at(data, "kind");
   span.status = text_at(data, "status");
   span.error_message = text_at(data, "error_message");
-  span.start_ns = nanoseconds_at(data, "start_time_unix_nano");
-  span.end_ns = nanoseconds_at(data, "end_time_unix_nano");
-  if (const auto found = data.find("attributes"); found != data.end() && found->is_object()) {
-    span.attributes_json = found->dump();
-  }
+  span.start_ns = integer_at(data, "start_time_unix_nano");
+  span.end_ns = integer_at(data, "end_time_unix_nano");
   return span;
 }
 
 SpanTree tree_of(const std::vector<StoryEvent>& events) {
   std::vector<SpanRecord> spans;
-  for (const StoryEvent& event : events) {
-    if (event.topic == "ephor.span") spans.push_back(span_of(data_of(event)));
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    if (events[i].topic != "ephor.span") continue;
+    spans.push_back(span_of(data_of(events[i])));
+    spans.back().event_index = i;
   }
   return build_span_tree(std::move(spans));
 }
 
-Json node_json(const SpanNode& node) {
+Json node_json(const SpanNode& node, const std::vector<StoryEvent>& events) {
   const SpanRecord& span = node.span;
+  const Json& data = data_of(events[span.event_index]);
   Json out{{"span_id", span.span_id},
            {"parent_span_id", span.parent_span_id.empty() ? Json() : Json(span.parent_span_id)},
            {"component", span.component},
@@ -81,14 +60,16 @@ Json node_json(const SpanNode& node) {
            {"children", Json::array()}};
   if (!span.kind.empty()) out["kind"] = span.kind;
   if (!span.error_message.empty()) out["error_message"] = span.error_message;
-  if (!span.attributes_json.empty()) out["attributes"] = Json::parse(span.attributes_json);
+  if (const auto found = data.find("attributes"); found != data.end() && found->is_object()) {
+    out["attributes"] = *found;
+  }
   if (node.is_orphan) out["missing_parent"] = span.parent_span_id;
   if (node.is_cut_loop) out["was_own_ancestor"] = true;
   return out;
 }
 
 // Roots with their children nested. Deepest first, so that no recursion is needed.
-Json nested(const SpanTree& tree) {
+Json nested(const SpanTree& tree, const std::vector<StoryEvent>& events) {
   std::vector<std::size_t> deepest_first(tree.nodes.size());
   for (std::size_t i = 0; i < deepest_first.size(); ++i) deepest_first[i] = i;
   std::stable_sort(deepest_first.begin(), deepest_first.end(), [&](std::size_t a, std::size_t b) {
@@ -98,7 +79,7 @@ Json nested(const SpanTree& tree) {
   for (const std::size_t index : deepest_first) {
     const SpanNode& node = tree.nodes[index];
     if (node.depth > kDepthMax) continue;
-    built[index] = node_json(node);
+    built[index] = node_json(node, events);
     if (node.depth == kDepthMax && !node.children.empty()) {
       built[index]["children_not_shown"] = node.children.size();
       continue;
@@ -138,11 +119,11 @@ Json extent_json(const SpanTree& tree) {
           {"duration_ms", to_milliseconds(end - start)}};
 }
 
-Json tree_json(const SpanTree& tree) {
+Json tree_json(const SpanTree& tree, const std::vector<StoryEvent>& events) {
   return {{"span_count", tree.nodes.size()},
           {"orphan_count", tree.orphan_count},
           {"duplicate_span_ids", tree.duplicate_count},
-          {"roots", nested(tree)},
+          {"roots", nested(tree, events)},
           {"critical_path", critical_path_json(tree)}};
 }
 
@@ -197,6 +178,18 @@ Json errors_of(const std::vector<StoryEvent>& events) {
   return out;
 }
 
+// What a detector or the alerter said because of these events.
+Json alerts_of(const std::vector<StoryEvent>& events) {
+  Json out = Json::array();
+  for (const StoryEvent& event : events) {
+    if (event.topic == "ephor.finding" || event.topic.starts_with("ephor.alert") ||
+        event.topic == "ephor.drift_alert") {
+      out.push_back(part_of(event));
+    }
+  }
+  return out;
+}
+
 void sort_by_time(std::vector<StoryEvent>& events) {
   std::sort(events.begin(), events.end(), [](const StoryEvent& a, const StoryEvent& b) {
     return std::tie(a.time_ns, a.sequence) < std::tie(b.time_ns, b.sequence);
@@ -219,12 +212,31 @@ Json raw_events(std::vector<StoryEvent>& events) {
 
 }  // namespace
 
+std::string trace_id_of(const StoryEvent& event) {
+  if (!event.trace_id.empty()) return event.trace_id;
+  const std::string own = text_at(data_of(event), "trace_id");
+  if (trace_id_from(own)) return own;
+  const std::string parent = text_at(event.event, "traceparent");
+  return parent.size() >= 35 ? parent.substr(3, 32) : std::string();
+}
+
 std::vector<JoinId> join_ids_of(const StoryEvent& event) {
+  const Json& data = data_of(event);
   std::vector<JoinId> ids;
-  for (const std::string_view kind : kJoins) {
-    std::string id = text_at(data_of(event), kind);
+  const auto add = [&](std::string_view kind, std::string id) {
     if (!id.empty()) ids.push_back({std::string(kind), std::move(id)});
+  };
+  for (const std::string_view kind : kJoins) add(kind, text_at(data, kind));
+  if (const auto found = data.find("attributes");
+      event.topic == "ephor.span" && found != data.end() && found->is_object()) {
+    for (const auto& [name, value] : found->items()) {
+      const auto kind = id_kind_of(name);
+      if (!kind || *kind == IdKind::symbol || *kind == IdKind::prediction) continue;
+      add(name_of(*kind), value.is_string() ? value.get<std::string>() : value.dump());
+    }
   }
+  add("correlation_id", text_at(event.event, "correlationid"));
+  add("trace_id", trace_id_of(event));
   return ids;
 }
 
@@ -252,7 +264,7 @@ Json tell_story(const std::string& correlation_id, std::vector<StoryEvent> event
              {"joined", std::move(joined)},
              {"trace_ids", trace_ids},
              {"request", extent_json(tree)},
-             {"spans", tree_json(tree)},
+             {"spans", tree_json(tree, events)},
              {"requests", parts(events, "ephor.correlation_request")},
              {"features", parts(events, "ephor.features")},
              {"predictions", parts(events, "ephor.prediction")},
@@ -267,6 +279,7 @@ Json tell_story(const std::string& correlation_id, std::vector<StoryEvent> event
              {"fills", parts(events, "ephor.fill")},
              {"trade", first_or_null(trades)},
              {"trades", std::move(trades)},
+             {"alerts", alerts_of(events)},
              {"errors", std::move(errors)}};
   story["events"] = raw_events(events);
   return story;
@@ -292,7 +305,7 @@ Json tell_trace(const std::string& trace_id, std::vector<StoryEvent> events, boo
     components.insert(node.span.component);
     error_count += node.span.status == "error" ? 1 : 0;
   }
-  Json out = tree_json(tree);
+  Json out = tree_json(tree, events);
   out.update(extent_json(tree));
   out["trace_id"] = trace_id;
   out["correlation_ids"] = correlation_ids;

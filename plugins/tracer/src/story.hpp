@@ -17,15 +17,20 @@ struct StoryEvent {
   std::uint64_t sequence = 0;
   std::int64_t time_ns = 0;
   std::string topic;
-  std::string via;  // "correlation_id", or the join that found it, e.g. "decision_id"
-  Json event;       // the whole CloudEvents object
+  std::string via;       // "correlation_id", or the join that found it, e.g. "decision_id"
+  Json event;            // the whole CloudEvents object
+  bool is_otlp = false;  // how it came
+  std::string trace_id = {};  // 32 hex digits, as the host reads it (a client's own id stands in data)
 };
 
-// An id that events share beside the correlation id.
+// An id that events share.
 struct JoinId {
-  std::string kind;  // "decision_id", "execution_id", "order_id", "trade_id"
+  std::string kind;  // "decision_id", "execution_id", "order_id", "trade_id", "correlation_id" ...
   std::string id;
 };
+
+// The trace it is of or happened in; empty: none.
+std::string trace_id_of(const StoryEvent& event);
 
 // What `event` can be followed along.
 std::vector<JoinId> join_ids_of(const StoryEvent& event);

@@ -13,4 +13,17 @@ inline std::string_view cut_text(std::string_view text, std::size_t bytes_max) {
   return text.substr(0, bytes_max);
 }
 
+// The kind of a span that takes messages from a queue, in the spelling of any client.
+inline bool is_consumer(std::string_view kind) {
+  constexpr std::string_view kUpper = "CONSUMER";
+  constexpr std::string_view kPrefix = "SPAN_KIND_";
+  if (kind.substr(0, kPrefix.size()) == kPrefix) kind.remove_prefix(kPrefix.size());
+  if (kind.size() != kUpper.size()) return false;
+  for (std::size_t i = 0; i < kind.size(); ++i) {
+    const char c = kind[i];
+    if ((c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c) != kUpper[i]) return false;
+  }
+  return true;
+}
+
 }  // namespace ephor::tracer

@@ -2,6 +2,7 @@
 #include "trace_assembler.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <tuple>
 
 namespace ephor::tracer {
@@ -48,6 +49,18 @@ void finish_trace(std::vector<OpenSpan>& spans, std::vector<FinishedSpan>& out) 
     finished.total_ns = std::max<std::int64_t>(0, span.end_ns - span.start_ns);
     finished.self_ns = finished.total_ns;
     finished.error_group = span.error_group;
+    finished.id = span.id;
+    finished.parent = span.parent;
+    finished.names_parent = span.parent != 0;
+    finished.service = span.service;
+    finished.component = span.component;
+    finished.correlation = span.correlation;
+    finished.trace_id = span.trace_id;
+    finished.start_ns = span.start_ns;
+    finished.end_ns = span.end_ns;
+    finished.is_async = span.is_async;
+    finished.is_running = span.is_running;
+    finished.is_unnamed = span.is_unnamed;
     finished.is_error = finished.is_error_origin = span.is_error;
   }
   // Children come by start, so what they cover together is one pass; `covered_until` is the end up
@@ -61,6 +74,7 @@ void finish_trace(std::vector<OpenSpan>& spans, std::vector<FinishedSpan>& out) 
     if (p == spans.size() || p == i) continue;
     FinishedSpan& parent = out[first + p];
     out[first + i].parent_operation = parent.operation;
+    out[first + i].parent_at = static_cast<std::uint32_t>(p);
     if (spans[i].is_error) parent.is_error_origin = false;
     const std::int64_t from = std::max(spans[i].start_ns, covered_until[p]);
     const std::int64_t to = std::min(spans[i].end_ns, spans[p].end_ns);
@@ -120,6 +134,9 @@ void TraceAssembler::finish_oldest() {
   const std::uint32_t at = oldest_;
   Trace& trace = traces_[at];
   finish_trace(trace.spans, finished_);
+  for (FinishedSpan& span : finished_) {
+    if (span.trace_id != std::array<std::uint8_t, 16>{}) span.trace_priority = trace.key;
+  }
   span_count_ -= trace.spans.size();
   trace.spans.clear();
   if (trace.spans.capacity() > 1024) trace.spans.shrink_to_fit();
@@ -136,6 +153,9 @@ void TraceAssembler::write(StateWriter& out) const {
     for (const OpenSpan& span : trace.spans) {
       out.u64(span.id).u64(span.parent).i64(span.start_ns).i64(span.end_ns).i64(span.time_ns);
       out.u64(span.error_group).varint(span.operation).boolean(span.is_error);
+      out.varint(span.service).varint(span.component).u64(span.correlation);
+      out.raw({reinterpret_cast<const char*>(span.trace_id.data()), span.trace_id.size()});
+      out.boolean(span.is_async).boolean(span.is_running).boolean(span.is_unnamed);
     }
   }
 }
@@ -149,7 +169,7 @@ void TraceAssembler::read(StateReader& in) {
     if (index_.contains(key)) throw Error(EPHOR_INVALID, "open trace twice");
     Trace& trace = traces_[open(key)];
     trace.touched_ns = in.i64();
-    for (std::size_t spans = in.count(50); spans > 0; --spans) {
+    for (std::size_t spans = in.count(77); spans > 0; --spans) {
       OpenSpan span;
       span.id = in.u64();
       span.parent = in.u64();
@@ -159,6 +179,13 @@ void TraceAssembler::read(StateReader& in) {
       span.error_group = in.u64();
       span.operation = static_cast<std::uint32_t>(in.varint());
       span.is_error = in.boolean();
+      span.service = static_cast<std::uint32_t>(in.varint());
+      span.component = static_cast<std::uint32_t>(in.varint());
+      span.correlation = in.u64();
+      std::memcpy(span.trace_id.data(), in.raw(16).data(), 16);
+      span.is_async = in.boolean();
+      span.is_running = in.boolean();
+      span.is_unnamed = in.boolean();
       trace.spans.push_back(span);
       ++span_count_;
     }

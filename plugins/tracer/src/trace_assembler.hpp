@@ -7,10 +7,13 @@
 // slices. Memory is bounded in spans: beyond it the trace that rested longest is finished early.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <ephor/state.hpp>
 #include <limits>
+#include <span>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -25,19 +28,41 @@ struct OpenSpan {
   std::int64_t time_ns = 0;       // of its event
   std::uint64_t error_group = 0;  // fingerprint, for failed spans
   std::uint32_t operation = 0;    // index
+  std::uint32_t service = 0;      // index
+  std::uint32_t component = 0;    // index: spans of one share a clock
+  std::uint64_t correlation = 0;  // hash of the correlation id, 0: none
+  std::array<std::uint8_t, 16> trace_id{};
   bool is_error = false;
+  bool is_async = false;    // nobody waits for it: a consumer of messages
+  bool is_running = false;  // told when it began; its end is not known
+  bool is_unnamed = false;  // its operation is the one that stands for many
 };
 
 struct FinishedSpan {
   static constexpr std::uint32_t kNoOperation = std::numeric_limits<std::uint32_t>::max();
+  static constexpr std::uint32_t kNoParent = std::numeric_limits<std::uint32_t>::max();
   std::uint32_t operation = 0;
   std::uint32_t parent_operation = kNoOperation;
+  std::uint32_t parent_at = kNoParent;  // place in the trace
+  std::uint32_t service = 0;
+  std::uint32_t component = 0;
+  std::uint64_t id = 0;
+  std::uint64_t parent = 0;
+  std::uint64_t trace_priority = 0;  // hash of the trace id
+  std::uint64_t correlation = 0;
+  std::array<std::uint8_t, 16> trace_id{};
+  std::int64_t start_ns = 0;
+  std::int64_t end_ns = 0;
   std::int64_t time_ns = 0;
   std::int64_t total_ns = 0;
   std::int64_t self_ns = 0;
   std::uint64_t error_group = 0;
   bool is_error = false;
   bool is_error_origin = false;  // failed, and none of its children did
+  bool names_parent = false;
+  bool is_async = false;
+  bool is_running = false;
+  bool is_unnamed = false;
 };
 
 // Appends what became of the spans of one trace, by start. `spans` is reordered. O(n log n).
@@ -50,7 +75,8 @@ class TraceAssembler {
 
   // `trace`: hash of the trace id, 0: none, then the span stands alone.
   void add(std::uint64_t trace, const OpenSpan& span);
-  // Calls `visit(const FinishedSpan&)` for the spans of each trace that is finished by now.
+  // Calls `visit(const FinishedSpan&)` for the spans of each trace that is finished by now, or
+  // `visit(std::span<const FinishedSpan>)` for the trace.
   template <typename Visit>
   void take_finished(Visit&& visit) {
     while (oldest_ != kNone &&
@@ -62,6 +88,16 @@ class TraceAssembler {
   void take_all(Visit&& visit) {
     while (oldest_ != kNone) take_oldest(visit);
   }
+
+  // Calls `visit(trace hash, std::span<const OpenSpan>)` for each trace that is not finished, the
+  // one that rested longest first.
+  template <typename Visit>
+  void for_each_open(Visit&& visit) const {
+    for (std::uint32_t at = oldest_; at != kNone; at = traces_[at].next) {
+      visit(traces_[at].key, std::span<const OpenSpan>(traces_[at].spans));
+    }
+  }
+  std::int64_t clock_ns() const { return clock_ns_; }
 
   std::size_t span_count() const { return span_count_; }
   std::uint64_t finished_early() const { return finished_early_; }
@@ -84,7 +120,11 @@ class TraceAssembler {
     if (span_count_ > spans_max_) ++finished_early_;
     finished_.clear();
     finish_oldest();
-    for (const FinishedSpan& span : finished_) visit(span);
+    if constexpr (std::is_invocable_v<Visit&, std::span<const FinishedSpan>>) {
+      visit(std::span<const FinishedSpan>(finished_));
+    } else {
+      for (const FinishedSpan& span : finished_) visit(span);
+    }
   }
   void finish_oldest();
   std::uint32_t open(std::uint64_t key);
