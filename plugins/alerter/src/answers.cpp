@@ -149,6 +149,28 @@ Json silences_json(const Silences& silences, std::int64_t now_ns, const Json& re
   return {{"silences", std::move(rows)}, {"total", total}, {"limit", limit}, {"offset", offset}};
 }
 
+std::string describe_json(const AlertBook& book, const Json& request) {
+  constexpr std::size_t kDescribedMax = 100;
+  struct Asked {
+    std::string id;
+    std::string quoted;  // as it stands in evidence
+  };
+  std::vector<Asked> asked;
+  for (const auto& id : member_or(request, "ids", std::vector<std::string>{})) {
+    if (!id.empty()) asked.push_back({id, Json(id).dump()});
+  }
+  Json list = Json::array();
+  for (const auto& [alert_id, alert] : book.alerts()) {
+    const auto is_named = [&one = *alert](const Asked& what) {
+      return one.target == what.id || one.finding_id == what.id || one.alert_id == what.id ||
+             one.evidence_json.find(what.quoted) != std::string::npos;
+    };
+    const bool is_about = std::any_of(asked.begin(), asked.end(), is_named);
+    if (is_about && list.size() < kDescribedMax) list.push_back(alert_json(*alert));
+  }
+  return list.empty() ? "{}" : dump({{"alerts", std::move(list)}});
+}
+
 Json summary_json(const AlertBook& book) {
   std::uint64_t open = 0;
   std::uint64_t acknowledged = 0;

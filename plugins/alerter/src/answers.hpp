@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <ephor/json.hpp>
+#include <string>
 
 #include "alert_book.hpp"
 #include "silences.hpp"
@@ -21,6 +22,10 @@ Json alert_answer(const Alert& alert, const Silences& silences, std::int64_t now
 
 // GET /api/alerts/silences: active=true, limit, offset.
 Json silences_json(const Silences& silences, std::int64_t now_ns, const Json& request);
+
+// {"ids": [...]}: alerts that name one of them as their target, their finding or in their evidence,
+// as text; at most 100. "{}" if there are none.
+std::string describe_json(const AlertBook& book, const Json& request);
 
 Json summary_json(const AlertBook& book);
 

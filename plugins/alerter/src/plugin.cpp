@@ -10,6 +10,7 @@
 #include <cstring>
 #include <ephor/events.hpp>
 #include <ephor/json.hpp>
+#include <ephor/metric_batch.hpp>
 #include <ephor/plugin.hpp>
 #include <ephor/state.hpp>
 #include <ephor/times.hpp>
@@ -81,6 +82,7 @@ class Alerter final : public Plugin {
         rules_(settings_.rules, host_.instance(), settings_.max_rule_series) {
     host_.declare_tables(kTables);
     metric_topic_ = host_.topic_id("ephor.metric");
+    metric_batch_topic_ = host_.topic_id("ephor.metric_batch");
     alert_topic_ = host_.topic_id(kAlertTopic);
     command_topic_ = host_.topic_id(kCommandTopic);
     delivery_topic_ = host_.topic_id(kDeliveryTopic);
@@ -98,7 +100,10 @@ class Alerter final : public Plugin {
           std::string_view("ephor.retrain")}) {
       patterns.emplace_back(topic);
     }
-    if (!rules_.empty()) patterns.emplace_back("ephor.metric");
+    if (!rules_.empty()) {
+      patterns.emplace_back("ephor.metric");
+      patterns.emplace_back("ephor.metric_batch");
+    }
     subscribe(patterns);
     start_senders();
   }
@@ -206,6 +211,7 @@ class Alerter final : public Plugin {
 
   void read_event(const Event& event) {
     if (event.topic == metric_topic_ && !rules_.empty()) return read_metric(event);
+    if (event.topic == metric_batch_topic_ && !rules_.empty()) return read_metric_batch(event);
     if (event.topic == alert_topic_) return read_own_alert(event);
     if (event.topic == command_topic_ || event.topic == delivery_topic_) return read_own(event);
     const Json data = json_of(event);
@@ -253,6 +259,30 @@ class Alerter final : public Plugin {
     rule_findings_.clear();
     rules_.add(sample_, rule_findings_);
     for (const Finding& finding : rule_findings_) take(event, finding);
+  }
+
+  // The rules see each series in order of its time, as if its samples had come one by one.
+  void read_metric_batch(const Event& event) {
+    newest_ns_ = std::max(newest_ns_, event.time_ns);
+    if ((event.flags & EPHOR_EVENT_LATE) != 0) return;
+    metric_reader_.for_each_series(event, [&](const MetricSamples& series) {
+      if (!rules_.watches(series.name)) return;
+      sample_.name = series.name;
+      sample_.unit = series.unit;
+      sample_.labels.clear();
+      for (const auto& [name, value] : series.labels) sample_.labels.emplace_back(name, value);
+      batch_samples_.assign(series.samples.begin(), series.samples.end());
+      std::stable_sort(
+          batch_samples_.begin(), batch_samples_.end(),
+          [](const auto& one, const auto& other) { return one.time_ns < other.time_ns; });
+      rule_findings_.clear();
+      for (const ephor::MetricSample& sample : batch_samples_) {
+        sample_.time_ns = sample.time_ns;
+        sample_.value = sample.value;
+        rules_.add(sample_, rule_findings_);
+      }
+      for (const Finding& finding : rule_findings_) take(event, finding);
+    });
   }
 
   void read_plugin_state(const Event& event, const Json& data) {
@@ -522,6 +552,10 @@ class Alerter final : public Plugin {
                          .summary = "Ends a silence now",
                          .scope = "write"},
                         [this](std::string_view request) { return unsilence(request); });
+    host_.provide_query("alerter.describe", "Alerts about one of the request's ids",
+                        [this](std::string_view request) {
+                          return describe_json(book_, parse_json(request, "request"));
+                        });
     host_.provide_query("alerter.summary", "Counts of alerts and deliveries",
                         [this](std::string_view) {
                           Json out = summary_json(book_);
@@ -619,6 +653,7 @@ class Alerter final : public Plugin {
   Settings settings_;
   const std::string own_source_;
   EventReader reader_;
+  MetricReader metric_reader_{host_};
   AlertBook book_;
   Silences silences_;
   ThresholdRules rules_;
@@ -626,7 +661,9 @@ class Alerter final : public Plugin {
   std::vector<Finding> rule_findings_;  // scratch
   std::int64_t newest_ns_ = INT64_MIN;
   std::uint64_t unreadable_ = 0;
+  std::vector<ephor::MetricSample> batch_samples_;  // scratch, of one series
   std::uint16_t metric_topic_ = 0;
+  std::uint16_t metric_batch_topic_ = 0;
   std::uint16_t alert_topic_ = 0;
   std::uint16_t command_topic_ = 0;
   std::uint16_t delivery_topic_ = 0;

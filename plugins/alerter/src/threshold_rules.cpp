@@ -64,6 +64,11 @@ ThresholdRules::ThresholdRules(std::vector<RuleSettings> rules, std::string inst
                                std::size_t series_most)
     : rules_(std::move(rules)), instance_(std::move(instance)), series_most_(series_most) {}
 
+bool ThresholdRules::watches(std::string_view metric_name) const {
+  return std::any_of(rules_.begin(), rules_.end(),
+                     [&](const RuleSettings& rule) { return rule.name == metric_name; });
+}
+
 bool ThresholdRules::is_about(const RuleSettings& rule, const MetricSample& sample) const {
   if (rule.name != sample.name) return false;
   return std::all_of(rule.labels.begin(), rule.labels.end(), [&](const auto& wanted) {

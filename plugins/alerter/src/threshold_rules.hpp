@@ -35,6 +35,7 @@ class ThresholdRules {
   ThresholdRules(std::vector<RuleSettings> rules, std::string instance, std::size_t series_most);
 
   bool empty() const { return rules_.empty(); }
+  bool watches(std::string_view metric_name) const;
   // Findings that opened or closed, in the order of rules.
   void add(const MetricSample& sample, std::vector<Finding>& findings);
   std::uint64_t unwatched_points() const { return unwatched_; }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "files.hpp"
 
-#include <Poco/Crypto/DigestEngine.h>
-#include <Poco/Crypto/OpenSSLInitializer.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -74,13 +73,17 @@ std::string read_file(const std::filesystem::path& file) {
 }
 
 std::string sha256_hex(std::string_view bytes) {
-  // Each engine counts the users of Poco's OpenSSL set-up, and the last one takes it down, which is
-  // not safe beside another that is just beginning. One user that stays keeps it up for good.
-  static const auto* const kept = new Poco::Crypto::OpenSSLInitializer;
-  static_cast<void>(kept);
-  Poco::Crypto::DigestEngine engine("SHA256");
-  engine.update(bytes.data(), bytes.size());
-  return Poco::DigestEngine::digestToHex(engine.digest());
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
+  if (EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr) != 1) {
+    throw Error(EPHOR_INTERNAL, "SHA-256 is not available");
+  }
+  std::string out;
+  for (unsigned i = 0; i < size; ++i) {
+    out += "0123456789abcdef"[digest[i] >> 4U];
+    out += "0123456789abcdef"[digest[i] & 15U];
+  }
+  return out;
 }
 
 }  // namespace ephor::reporter

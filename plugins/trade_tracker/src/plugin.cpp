@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <map>
 #include <cmath>
 #include <ephor/events.hpp>
 #include <ephor/id_rows.hpp>
 #include <ephor/json.hpp>
 #include <ephor/ledger.hpp>
+#include <ephor/metric_batch.hpp>
 #include <ephor/plugin.hpp>
 #include <ephor/state.hpp>
 #include <ephor/text_hash.hpp>
@@ -128,6 +130,7 @@ class TradeTracker final : public Plugin {
     outcome_topic_ = host_.topic_id("ephor.outcome");
     path_topic_ = host_.topic_id("ephor.decision_path");
     metric_topic_ = host_.topic_id("ephor.metric");
+    metric_batch_topic_ = host_.topic_id("ephor.metric_batch");
     quoted_metric_ = "\"" + settings_.equity_metric + "\"";
     trades_gauge_ = host_.gauge("ephor_trade_tracker_trades", "Distinct trades");
     closed_gauge_ = host_.gauge("ephor_trade_tracker_trades_closed", "Closed trades");
@@ -138,7 +141,7 @@ class TradeTracker final : public Plugin {
 
   void start() override {
     host_.subscribe({"ephor.trade", "ephor.ensemble_decision", "ephor.order", "ephor.fill",
-                     "ephor.outcome", "ephor.decision_path", "ephor.metric"});
+                     "ephor.outcome", "ephor.decision_path", "ephor.metric", "ephor.metric_batch"});
   }
 
   void on_events(std::span<const Event> events) override {
@@ -214,6 +217,8 @@ class TradeTracker final : public Plugin {
       read_outcome(event);
     } else if (event.topic == metric_topic_) {
       read_metric(event);
+    } else if (event.topic == metric_batch_topic_) {
+      read_metric_batch(event);
     } else if (event.topic == decision_topic_) {
       read_decision(event);
     } else if (event.topic == path_topic_) {
@@ -416,8 +421,34 @@ class TradeTracker final : public Plugin {
     watch_drawdown(event, *value, true);
   }
 
+  void read_metric_batch(const Event& event) {
+    if (settings_.equity_metric.empty() || !has_member(event, quoted_metric_)) return;
+    const bool is_late = (event.flags & EPHOR_EVENT_LATE) != 0;
+    metric_reader_.for_each_series(event, [&](const MetricSamples& series) {
+      if (series.name != settings_.equity_metric) return;
+      std::string account;
+      for (const std::string_view wanted : {"account", "strategy", "environment"}) {
+        for (const MetricLabel& label : series.labels) {
+          if (label.name == wanted) (account += label.value) += '\n';
+        }
+      }
+      std::vector<MetricSample> samples(series.samples.begin(), series.samples.end());
+      std::stable_sort(samples.begin(), samples.end(),
+                       [](const auto& a, const auto& b) { return a.time_ns < b.time_ns; });
+      for (const MetricSample& sample : samples) {
+        equity_.add(account, {sample.time_ns, sample.value});
+        if (!is_late && !equity_.is_ambiguous()) {
+          watch_drawdown(event, sample.time_ns, sample.value, true);
+        }
+      }
+    });
+  }
+
   void watch_drawdown(const Event& event, double equity, bool is_whole) {
-    drawdown_.update(event.time_ns, equity, is_whole);
+    watch_drawdown(event, event.time_ns, equity, is_whole);
+  }
+  void watch_drawdown(const Event& event, std::int64_t time_ns, double equity, bool is_whole) {
+    drawdown_.update(time_ns, equity, is_whole);
     if (drawdown_.findings().has_news()) drawdown_.findings().publish(host_, event);
   }
 
@@ -584,6 +615,9 @@ class TradeTracker final : public Plugin {
                          .summary = "Trading figures over all trades or those of a period; from, "
                                     "to, symbol, side, regime; points: of the curve"},
                         [this](std::string_view request) { return answer_performance(request); });
+    host_.provide_query("trade_tracker.describe",
+                        "Trades and decisions that carry one of the request's ids",
+                        [this](std::string_view request) { return answer_describe(request); });
     host_.provide_query("trade_tracker.summary", "Figures of the whole history",
                         [this](std::string_view) { return answer_summary(); });
   }
@@ -715,6 +749,42 @@ class TradeTracker final : public Plugin {
     return dump(out);
   }
 
+  // {"ids": [...]}: what is known of them, of trades also in their rows. Empty: nothing is.
+  std::string answer_describe(std::string_view text) {
+    constexpr std::size_t kDescribedMax = 100;
+    const Json request = parse_json(text, "request");
+    const auto ids = member_or(request, "ids", std::vector<std::string>{});
+    const auto is_asked = [&](const std::string& id) {
+      return !id.empty() && std::find(ids.begin(), ids.end(), id) != ids.end();
+    };
+    std::map<std::string, TradeRecord> trades;
+    trades_.for_each([&](const TradeRecord& trade) {
+      const bool is_wanted = is_asked(trade.trade_id) || is_asked(trade.decision_id) ||
+                             is_asked(trade.execution_id) || is_asked(trade.order_id) ||
+                             is_asked(trade.correlation_id) || is_asked(trade.trace_id);
+      if (is_wanted && trades.size() < kDescribedMax) trades.emplace(trade.trade_id, trade);
+    });
+    Json decisions = Json::array();
+    for (const std::string& id : ids) {
+      const std::uint64_t key = hash64(id);
+      if (!trades.contains(id) && trade_ids_.may_contain(key)) {
+        if (auto stored = select_trade(id)) trades.emplace(id, std::move(*stored));
+      }
+      std::optional<DecisionRecord> decision;
+      if (const DecisionRecord* known = decisions_.find(key)) {
+        decision = *known;
+      } else if (decision_ids_.may_contain(key) || decision_stub_ids_.may_contain(key)) {
+        decision = select_decision(id);
+      }
+      if (decision && decisions.size() < kDescribedMax)
+        decisions.push_back(decision_json(*decision));
+    }
+    if (trades.empty() && decisions.empty()) return "{}";
+    Json list = Json::array();
+    for (const auto& [id, trade] : trades) list.push_back(trade_json(trade));
+    return dump({{"trades", std::move(list)}, {"decisions", std::move(decisions)}});
+  }
+
   std::optional<DecisionRecord> decision_of_trade(const TradeRecord& trade) {
     if (trade.decision_id.empty()) return std::nullopt;
     if (const DecisionRecord* known = decisions_.find(hash64(trade.decision_id))) return *known;
@@ -838,6 +908,7 @@ class TradeTracker final : public Plugin {
   Host host_;
   Settings settings_;
   EventReader reader_;
+  MetricReader metric_reader_{host_};
   Ledger<TradeRecord> trades_;
   Ledger<DecisionRecord> decisions_;
   IdSet trade_ids_;
@@ -861,6 +932,7 @@ class TradeTracker final : public Plugin {
   std::uint16_t outcome_topic_ = 0;
   std::uint16_t path_topic_ = 0;
   std::uint16_t metric_topic_ = 0;
+  std::uint16_t metric_batch_topic_ = 0;
   std::string quoted_metric_;
   Series trades_gauge_;
   Series closed_gauge_;
