@@ -147,6 +147,7 @@ class Server:
     """A host on a free port of loopback with the shipped configuration and a new data folder."""
 
     def __init__(self, data_dir, settings=()):
+        self.data_dir = data_dir
         address_file = data_dir.parent / (data_dir.name + ".address")
         self.log = (data_dir.parent / (data_dir.name + ".log")).open("w+")
         command = [EPHOR, "run", "--config", CONFIG, "--data-dir", data_dir,

@@ -8,12 +8,6 @@
 //   bench_ingest_client --url URL --get PATH --count N [--connections 1]
 //
 // Prints one JSON object.
-#include <arpa/inet.h>
-#include <netdb.h>
-#include <netinet/tcp.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -30,13 +24,17 @@
 #include <thread>
 #include <vector>
 
+#include "http_connection.hpp"
+
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using ephor::bench::Connection;
+using ephor::bench::cpu_seconds;
+using ephor::bench::quantile;
 
 struct Arguments {
-  std::string host = "127.0.0.1";
-  std::string port = "8780";
+  ephor::bench::Address address;
   std::string file;
   std::string get;
   std::string token;
@@ -60,12 +58,7 @@ Arguments arguments_from(int argc, char** argv) {
     if (i + 1 >= argc) throw std::runtime_error(name + ": a value is missing");
     const std::string value = argv[++i];
     if (name == "--url") {
-      std::string rest = value.starts_with("http://") ? value.substr(7) : value;
-      rest = rest.substr(0, rest.find('/'));
-      const std::size_t colon = rest.rfind(':');
-      if (colon == std::string::npos) throw std::runtime_error("--url: expected http://HOST:PORT");
-      arguments.host = rest.substr(0, colon);
-      arguments.port = rest.substr(colon + 1);
+      arguments.address = ephor::bench::address_of(value);
     } else if (name == "--file") {
       arguments.file = value;
     } else if (name == "--get") {
@@ -128,8 +121,8 @@ std::vector<Body> bodies_from(const Arguments& arguments) {
   const auto finish = [&] {
     if (events == 0) return;
     if (arguments.gzip) batch = gzipped(batch);
-    std::string request = "POST /api/events HTTP/1.1\r\nHost: " + arguments.host + ":" +
-                          arguments.port + "\r\nContent-Type: application/x-ndjson\r\n";
+    std::string request = "POST /api/events HTTP/1.1\r\nHost: " + arguments.address.host + ":" +
+                          arguments.address.port + "\r\nContent-Type: application/x-ndjson\r\n";
     if (arguments.gzip) request += "Content-Encoding: gzip\r\n";
     if (!arguments.token.empty()) request += "Authorization: Bearer " + arguments.token + "\r\n";
     request += "Content-Length: " + std::to_string(batch.size()) + "\r\n\r\n";
@@ -165,66 +158,6 @@ std::vector<Body> bodies_from(const Arguments& arguments) {
   return bodies;
 }
 
-class Connection {
- public:
-  Connection(const std::string& host, const std::string& port) : host_(host), port_(port) {}
-  ~Connection() { close(); }
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-
-  // Sends one request and reads its answer's body. Returns the status.
-  int exchange(std::string_view request, std::string& body) {
-    if (socket_ < 0) connect();
-    while (!request.empty()) {
-      const ssize_t sent = ::send(socket_, request.data(), request.size(), MSG_NOSIGNAL);
-      if (sent <= 0) throw std::runtime_error("the server closed the connection");
-      request.remove_prefix(static_cast<std::size_t>(sent));
-    }
-    std::size_t head_end = std::string::npos;
-    while ((head_end = received_.find("\r\n\r\n")) == std::string::npos) receive();
-    const std::string head = received_.substr(0, head_end);
-    const std::size_t field = head.find("Content-Length: ");
-    const std::size_t length =
-        field == std::string::npos ? 0 : std::strtoull(head.c_str() + field + 16, nullptr, 10);
-    while (received_.size() < head_end + 4 + length) receive();
-    body = received_.substr(head_end + 4, length);
-    received_.erase(0, head_end + 4 + length);
-    if (head.find("Connection: close") != std::string::npos) close();
-    return std::atoi(head.c_str() + 9);
-  }
-
- private:
-  void connect() {
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* found = nullptr;
-    if (getaddrinfo(host_.c_str(), port_.c_str(), &hints, &found) != 0) {
-      throw std::runtime_error(host_ + ": no such host");
-    }
-    socket_ = ::socket(found->ai_family, SOCK_STREAM, 0);
-    const bool is_connected = ::connect(socket_, found->ai_addr, found->ai_addrlen) == 0;
-    freeaddrinfo(found);
-    if (!is_connected) throw std::runtime_error("cannot connect to " + host_ + ":" + port_);
-    const int on = 1;
-    ::setsockopt(socket_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  }
-  void close() {
-    if (socket_ >= 0) ::close(socket_);
-    socket_ = -1;
-    received_.clear();
-  }
-  void receive() {
-    char piece[16 * 1024];
-    const ssize_t got = ::recv(socket_, piece, sizeof piece, 0);
-    if (got <= 0) throw std::runtime_error("the server closed the connection");
-    received_.append(piece, static_cast<std::size_t>(got));
-  }
-  const std::string host_;
-  const std::string port_;
-  int socket_ = -1;
-  std::string received_;
-};
-
 struct Totals {
   std::uint64_t events = 0;
   std::uint64_t accepted = 0;
@@ -249,13 +182,6 @@ struct Totals {
   }
 };
 
-double quantile(std::vector<double> values, double q) {
-  if (values.empty()) return 0.0;
-  std::sort(values.begin(), values.end());
-  const auto index = static_cast<std::size_t>(q * static_cast<double>(values.size() - 1) + 0.5);
-  return values[index];
-}
-
 void note_result(const std::string& text, Totals& totals) {
   const auto result = nlohmann::json::parse(text, nullptr, false);
   if (!result.is_object() || !result.contains("accepted")) {
@@ -272,7 +198,7 @@ void note_result(const std::string& text, Totals& totals) {
 
 void post(const Arguments& arguments, const std::vector<Body>& bodies,
           std::atomic<std::size_t>& next, Clock::time_point begin, Totals& totals) {
-  Connection connection(arguments.host, arguments.port);
+  Connection connection(arguments.address);
   std::string answer;
   for (std::size_t i = next++; i < bodies.size(); i = next++) {
     if (arguments.rate > 0) {
@@ -298,9 +224,9 @@ void post(const Arguments& arguments, const std::vector<Body>& bodies,
 }
 
 void get(const Arguments& arguments, std::atomic<std::size_t>& next, Totals& totals) {
-  Connection connection(arguments.host, arguments.port);
-  std::string request = "GET " + arguments.get + " HTTP/1.1\r\nHost: " + arguments.host + ":" +
-                        arguments.port + "\r\n";
+  Connection connection(arguments.address);
+  std::string request = "GET " + arguments.get + " HTTP/1.1\r\nHost: " + arguments.address.host +
+                        ":" + arguments.address.port + "\r\n";
   if (!arguments.token.empty()) request += "Authorization: Bearer " + arguments.token + "\r\n";
   request += "\r\n";
   std::string answer;
@@ -313,15 +239,6 @@ void get(const Arguments& arguments, std::atomic<std::size_t>& next, Totals& tot
     ++totals.failed;
     totals.failure = answer.substr(0, 500);
   }
-}
-
-double cpu_seconds() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
 int run(const Arguments& arguments) {
