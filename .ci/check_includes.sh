@@ -32,7 +32,10 @@ rule "abi.h includes <stddef.h> and <stdint.h> only" sdk/include/ephor/abi.h -- 
 rule "the SDK's basic headers know the standard library only" \
   sdk/include/ephor/plugin.hpp sdk/include/ephor/state.hpp sdk/include/ephor/times.hpp \
   sdk/include/ephor/json_value.hpp sdk/include/ephor/json_text.hpp \
-  sdk/include/ephor/id_set.hpp sdk/include/ephor/id_rows.hpp sdk/include/ephor/ledger.hpp -- \
+  sdk/include/ephor/protobuf.hpp \
+  sdk/include/ephor/id_set.hpp sdk/include/ephor/id_rows.hpp sdk/include/ephor/ledger.hpp \
+  sdk/include/ephor/propagation.hpp sdk/include/ephor/baggage.hpp sdk/include/ephor/trace_context.hpp \
+  sdk/include/ephor/trace_ids.hpp sdk/include/ephor/xxh3.hpp -- \
   '(nlohmann|boost|Poco|soci|simdjson|yaml-cpp|ephor/(json|events|testing))'
 rule "the fake host needs no library (xxhash.h is optional)" sdk/include/ephor/testing -- \
   '(nlohmann|boost|Poco|soci|simdjson|yaml-cpp|ephor/(json\.|events))'

@@ -13,7 +13,7 @@ endif()
 find_package(Poco 1.11 REQUIRED COMPONENTS Foundation Net)
 find_package(yaml-cpp 0.7 REQUIRED)
 find_package(ZLIB REQUIRED)
-find_package(OpenSSL REQUIRED)  # SHA-256 of plugin files
+find_package(OpenSSL REQUIRED)  # SHA-256 of plugin files, tokens, reports
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(ISAL REQUIRED IMPORTED_TARGET libisal)

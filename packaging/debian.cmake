@@ -64,7 +64,8 @@ foreach(directory ${plugin_dirs})
   list(APPEND plugins ${targets})
 endforeach()
 file(GLOB_RECURSE contents CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/sdk/include/*
-  ${CMAKE_SOURCE_DIR}/sdk/examples/* ${CMAKE_SOURCE_DIR}/config/* ${CMAKE_SOURCE_DIR}/cmake/*
+  ${CMAKE_SOURCE_DIR}/sdk/examples/* ${CMAKE_SOURCE_DIR}/sdk/python/*.py ${CMAKE_SOURCE_DIR}/config/*
+  ${CMAKE_SOURCE_DIR}/cmake/*
   ${CMAKE_SOURCE_DIR}/docs/*.md ${CMAKE_CURRENT_LIST_DIR}/*)
 add_custom_command(OUTPUT ${stamp} VERBATIM
   DEPENDS ephor ${helpers} ${plugins} ephor_documents ${contents}
