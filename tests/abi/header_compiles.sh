@@ -51,3 +51,9 @@ for header in abi_sizes plugin state testing/json_value testing/cloud_event test
   "$cxx" -std=c++20 "${warnings[@]}" -Wshadow "$scratch/alone.cpp"
   echo "$header.hpp: alone"
 done
+# What programs outside take alone is C++17.
+for header in xxh3 trace_ids trace_context baggage propagation; do
+  printf '#include <ephor/%s.hpp>\nint main() {}\n' "$header" >"$scratch/alone.cpp"
+  "$cxx" -std=c++17 "${warnings[@]}" -Wshadow "$scratch/alone.cpp"
+  echo "$header.hpp: alone, C++17"
+done

@@ -193,7 +193,7 @@ class WhatIf(TestCase):
         self.assertAlmostEqual(later["moved_s"], (seconds[1] - seconds[0]).total_seconds(), delta=1)
         # What is not asked of the detectors is the same: the trades, and what came in.
         by_name = sections(found)
-        for name in ("event", "table trades", "table correlation_tracking", "table metric_rollup"):
+        for name in ("event", "table trades", "table correlation_tracking", "table regime_transitions"):
             self.assertEqual([by_name[name][key] for key in ("only_a", "only_b", "changed")], [0, 0, 0], name)
         # The other way round they open, and earlier.
         self.assertEqual(self.findings(diff(two, one, code=1)), [

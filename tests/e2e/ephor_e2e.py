@@ -169,10 +169,15 @@ class Host:
                 url = urllib.parse.urlsplit(self.address_file.read_text().strip())
                 self.address = (url.hostname, url.port)
                 with contextlib.suppress(OSError, http.client.HTTPException):
-                    if self.request("GET", "/health/ready")[0] == 200:
+                    if self.request("GET", "/health/ready")[0] == 200 and self.has_control():
                         return self
             time.sleep(0.02)
         raise AssertionError(f"the host did not get ready in {PATIENCE_S} s:\n{self.log()}")
+
+    def has_control(self):
+        """The command line's socket answers, which it does a moment after the first route."""
+        with socket.socket(socket.AF_UNIX) as control:
+            return control.connect_ex(str(self.data_dir / "control.sock")) == 0
 
     def __enter__(self):
         return self.start()

@@ -107,7 +107,9 @@ void check_round_trip(const Batch& batch, Describer& describer) {
   const EncodedBatch encoded = encode_batch(batch);
   StoredBatch stored;
   decode_body(encoded.codec, encoded.body, encoded.count, encoded.record_bytes, stored);
-  EPHOR_PROMISE(decode_ids(encoded.ids, encoded.count) == batch.ids, "ids come back");
+  EPHOR_PROMISE(decode_ids(encoded.codec, encoded.ids, encoded.body, encoded.count,
+                           encoded.record_bytes) == batch.ids,
+                "ids come back");
   EPHOR_PROMISE(stored.records.size() == batch.events.size(), "all records come back");
   for (std::size_t i = 0; i < batch.events.size(); ++i) {
     const ephor_event& before = batch.events[i];

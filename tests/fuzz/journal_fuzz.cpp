@@ -294,7 +294,7 @@ void lay_out_damaged(Input& input, bool has_log, const Workplace& place) {
 }
 
 void check_batch(const StoredBatch& batch) {
-  EPHOR_PROMISE(batch.ids.size() == batch.records.size(), "an id for each record");
+  EPHOR_PROMISE(batch.stored_ids.size() <= batch.records.size(), "at most an id for each record");
   for (const StoredRecord& record : batch.records) {
     EPHOR_PROMISE(
         record.offset <= batch.bytes.size() && record.length <= batch.bytes.size() - record.offset,

@@ -77,7 +77,7 @@ class MemoryJournal final : public host::Journal {
     batch = read(std::max<std::uint64_t>(from, 1));
     return true;
   }
-  std::vector<std::uint64_t> find(std::uint64_t) const override { return {}; }
+  std::vector<std::uint64_t> find(std::span<const std::uint64_t>) const override { return {}; }
   std::uint64_t last_position() const override {
     const std::scoped_lock lock(mutex_);
     return batches_.size();

@@ -1,6 +1,8 @@
 ephor_add_test(store_journal_test
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/store_journal_test.cpp
           ${CMAKE_CURRENT_LIST_DIR}/store_codec_test.cpp
+          ${CMAKE_CURRENT_LIST_DIR}/store_join_index_test.cpp
+          ${CMAKE_CURRENT_LIST_DIR}/store_span_codec_test.cpp
   LIBRARIES ephor_host_store ephor_host_event PkgConfig::ZSTD ephor::soci LABELS unit)
 ephor_add_test(store_storage_test
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/store_storage_test.cpp

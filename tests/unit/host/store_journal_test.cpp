@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -76,7 +77,7 @@ TEST_CASE("journal: positions and sequences are given, batches come back", "[uni
   REQUIRE(batch.records.size() == 2);
   CHECK(batch.record(1) == numbered_record(4));
   CHECK(batch.records[1].time_ns == 4'000);
-  CHECK(batch.ids[1] == hash128(numbered_record(4)));
+  CHECK(batch.stored_ids[1] == hash128(numbered_record(4)));
   CHECK(status_of([&] { journal.read(3); }) == EPHOR_NOT_FOUND);
 
   StoredBatch next;
@@ -91,6 +92,31 @@ TEST_CASE("journal: positions and sequences are given, batches come back", "[uni
   CHECK(stats.events == 5);
   CHECK(stats.record_bytes == 5 * numbered_record(0).size());
   CHECK(stats.last_position == 2);
+}
+
+TEST_CASE("journal: the log of writes is copied into the file while appends go on",
+          "[unit][journal]") {
+  const TemporaryDirectory directory;
+  const std::filesystem::path file = directory.path() / "journal.db";
+  SqliteJournal journal(directory.path());
+  std::mt19937 random(3);
+  std::string noise(100'000, '\0');
+  std::uint64_t appended = 0;
+  const auto append_noise = [&] {
+    for (char& byte : noise) byte = static_cast<char>(random());
+    Batch batch = make_batch({{noise}});
+    append(journal, batch);
+    ++appended;
+  };
+  for (int i = 0; i < 80; ++i) append_noise();  // twice what the log may hold
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (std::filesystem::file_size(file) < 6'000'000 &&
+         std::chrono::steady_clock::now() < deadline) {
+    append_noise();
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  CHECK(std::filesystem::file_size(file) >= 6'000'000);
+  CHECK(journal.read(appended).record(0) == noise);
 }
 
 TEST_CASE("journal: finds the batches of a key, in memory and in runs", "[unit][journal]") {

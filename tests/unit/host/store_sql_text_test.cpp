@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "event/error.hpp"
 #include "store/sql_text.hpp"
+#include "event/hex.hpp"
 #include "support/catch.hpp"
 
 using namespace ephor::host;

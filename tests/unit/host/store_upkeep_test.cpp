@@ -70,8 +70,8 @@ bool has_written_records(const StoredBatch& batch) {
 
 bool has_written_ids(const StoredBatch& batch) {
   const std::vector<RecordSpec> expected = records_of(batch.position);
-  return batch.ids.size() == expected.size() &&
-         std::equal(batch.ids.begin(), batch.ids.end(), expected.begin(),
+  return batch.stored_ids.size() == expected.size() &&
+         std::equal(batch.stored_ids.begin(), batch.stored_ids.end(), expected.begin(),
                     [](const Hash128& id, const RecordSpec& record) {
                       return id == hash128(record.text);
                     });

@@ -31,6 +31,12 @@ TEST_CASE("alerter: a finding opens, grows worse and is resolved", "[unit][alert
   CHECK(alert["count"] == 3);
   const std::string id = alert["alert_id"];
   CHECK(id.size() == 16);
+  for (const std::string& one : {std::string("a/b"), std::string("f1"), id}) {
+    const Json about =
+        Json::parse(alerter.host.ask("alerter.describe", Json{{"ids", {one}}}.dump()));
+    CHECK(about["alerts"].size() == 1);
+  }
+  CHECK(alerter.host.ask("alerter.describe", R"({"ids": ["12", "a", ""]})") == "{}");
   alerter.find(finding("f1", "closed"), 300);
   alert = alerter.get("/api/alerts/" + id);
   CHECK(alert["state"] == "resolved");

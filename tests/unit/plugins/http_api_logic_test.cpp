@@ -5,7 +5,7 @@
 #include "admission.hpp"
 #include "answer.hpp"
 #include "config_schema.hpp"
-#include "connection.hpp"
+#include "exchange.hpp"
 #include "ingest.hpp"
 #include "openapi.hpp"
 #include "options.hpp"
@@ -338,5 +338,5 @@ TEST_CASE("openapi: holds every route with its parameters", "[unit][http]") {
   CHECK(parameters[1]["name"] == "limit");
   CHECK(parameters[2]["name"] == "after_sequence");
   CHECK(document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer");
-  CHECK(Json::parse(route_list(router.endpoints()))["routes"].size() == 16);
+  CHECK(Json::parse(route_list(router.endpoints()))["routes"].size() == 22);
 }

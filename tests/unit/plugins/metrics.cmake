@@ -1,5 +1,6 @@
 ephor_add_test(metrics_test
-  SOURCES ${CMAKE_CURRENT_LIST_DIR}/metrics_logic_test.cpp
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/metrics_batch_test.cpp
+          ${CMAKE_CURRENT_LIST_DIR}/metrics_logic_test.cpp
           ${CMAKE_CURRENT_LIST_DIR}/metrics_overview_test.cpp
           ${CMAKE_CURRENT_LIST_DIR}/metrics_plugin_test.cpp
           ${CMAKE_CURRENT_LIST_DIR}/metrics_session_test.cpp

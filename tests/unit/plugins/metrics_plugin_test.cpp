@@ -160,8 +160,10 @@ TEST_CASE("metrics: update_interval is told", "[unit][metrics]") {
 
 TEST_CASE("metrics: beyond max_series an idle one makes room, else points are counted",
           "[unit][metrics]") {
-  MetricsHost metrics(R"({"max_series": 2, "idle_series_h": 1})");
-  metrics.host.deliver(gauge_line("a", 1, 0) + gauge_line("b", 1, 10) + gauge_line("c", 1, 20));
+  // Of two points each one is in the history only: the roll-ups need their rows.
+  MetricsHost metrics(R"({"max_series": 2, "idle_series_h": 1, "max_history": 1})");
+  metrics.host.deliver(gauge_line("a", 1, -1) + gauge_line("b", 1, 9) + gauge_line("a", 1, 0) +
+                       gauge_line("b", 1, 10) + gauge_line("c", 1, 20));
   CHECK(metrics.summary()["metric_points_refused"] == 1);
   metrics.host.save();
   CHECK(metrics.host.rows("metric_rollup").size() == 6);

@@ -32,7 +32,7 @@ CorrelationRecord record_of_calls(const std::vector<Call>& calls) {
   record.id = "corr-1";
   for (const Call& call : calls) {
     record.add_span(call.component, "handle", call.start_ns, call.end_ns, call.is_error,
-                    call.is_error ? "broke \"here\"" : "", "0123");
+                    call.is_error ? "broke \"here\"" : "");
   }
   return record;
 }
@@ -52,19 +52,22 @@ StoryEvent story_event(std::uint64_t sequence, std::int64_t time_ns, std::string
 }  // namespace
 
 TEST_CASE("correlation: the row does not depend on the order of spans", "[unit][tracing]") {
-  std::vector<Call> calls{{"analyst", 100, 200, false},
-                          {"ares", 100, 900, false},
-                          {"strategist", 210, 400, true},
-                          {"analyst", 120, 150, false},
-                          {"tactician", 410, 800, false}};
+  std::vector<Call> calls{{"analyst", 100'000, 200'000, false},
+                          {"ares", 100'900, 900'001, false},
+                          {"strategist", 210'000, 400'000, true},
+                          {"analyst", 120'000, 150'000, false},
+                          {"tactician", 410'000, 800'000, false}};
   const CorrelationRow row = row_of(record_of_calls(calls));
-  REQUIRE(row.component_path == "analyst>ares>strategist>tactician");
-  REQUIRE(row.request_timestamp == "1970-01-01T00:00:00.000000100Z");
-  REQUIRE(row.response_timestamp == "1970-01-01T00:00:00.000000900Z");
+  REQUIRE(row.component_path == "ares>analyst>strategist>tactician");
+  REQUIRE(row.request_timestamp == "1970-01-01T00:00:00.000100Z");
+  REQUIRE(row.response_timestamp == "1970-01-01T00:00:00.000901Z");
   const Json performance = Json::parse(row.performance_metrics_json);
   REQUIRE(performance["span_count"] == 5);
-  REQUIRE(performance["duration_ms"].get<double>() == Approx(0.0008));
-  REQUIRE(performance["components"]["analyst"]["ms"].get<double>() == Approx(0.0001));
+  REQUIRE(performance["duration_ms"].get<double>() == Approx(0.801));
+  // In the order of the path: start after the first span, length, spans. Whole microseconds, from
+  // the one that a span begins in to the one that it ends in.
+  REQUIRE(performance["components_us"] ==
+          Json{{0, 801, 1}, {0, 100, 2}, {110, 190, 1}, {310, 390, 1}});
   REQUIRE(Json::parse(row.error_info_json)["errors"][0]["message"] == "broke \"here\"");
   std::mt19937_64 random(2);
   for (int i = 0; i < 20; ++i) {
@@ -83,22 +86,57 @@ TEST_CASE("correlation: going on from its row equals never having left", "[unit]
                      start + static_cast<std::int64_t>(random() % 1000), random() % 2 == 0});
   }
   CorrelationRecord kept = record_of_calls(calls);
-  kept.request_ns = 5;
-  kept.client_metadata_json = R"({"cycle":3,"symbol":"ETHUSDT"})";
-  kept.requested_path = {"a", "b"};
+  kept.told().request_ns = 5;
+  kept.told().metadata_json = R"({"cycle":3,"symbol":"ETHUSDT"})";
+  kept.told().component_path = {"a", "b"};
   CorrelationRecord evicted = record_of_calls({calls.begin(), calls.begin() + 30});
-  evicted.request_ns = 5;
-  evicted.client_metadata_json = kept.client_metadata_json;
-  evicted.requested_path = kept.requested_path;
+  evicted.told().request_ns = 5;
+  evicted.told().metadata_json = kept.told().metadata_json;
+  evicted.told().component_path = kept.told().component_path;
   std::optional<CorrelationRecord> back = record_of(row_of(evicted));
   REQUIRE(back);
   for (std::size_t i = 30; i < calls.size(); ++i) {
     back->add_span(calls[i].component, "handle", calls[i].start_ns, calls[i].end_ns,
-                   calls[i].is_error, calls[i].is_error ? "broke \"here\"" : "", "0123");
+                   calls[i].is_error, calls[i].is_error ? "broke \"here\"" : "");
   }
   REQUIRE(text_of(row_of(*back)) == text_of(row_of(kept)));
   REQUIRE(Json::parse(row_of(*back).metadata_json)["symbol"] == "ETHUSDT");
   REQUIRE_FALSE(record_of({"corr", "", "", "", "[]", "", "{}"}));
+}
+
+TEST_CASE("correlation: a row without a client's own times goes on from its first span",
+          "[unit][tracing]") {
+  const std::vector<Call> calls{{"analyst", 5'000, 6'000, false}, {"exchange", 5'500, 9'000, true}};
+  CorrelationRecord evicted = record_of_calls(calls);
+  std::optional<CorrelationRecord> back = record_of(row_of(evicted));
+  REQUIRE(back);
+  REQUIRE(text_of(row_of(*back)) == text_of(row_of(evicted)));
+  // An earlier span comes late: every offset moves.
+  evicted.add_span("ares", "handle", 4'000, 9'500, false, "");
+  back->add_span("ares", "handle", 4'000, 9'500, false, "");
+  REQUIRE(text_of(row_of(*back)) == text_of(row_of(evicted)));
+  REQUIRE(row_of(*back).request_timestamp == "1970-01-01T00:00:00.000004Z");
+}
+
+TEST_CASE("correlation: a component's name may have any shape, and an id any number of them",
+          "[unit][tracing]") {
+  CorrelationRecord record;
+  record.id = "corr-1";
+  const std::vector<std::string> names{"", "a>b", ">", std::string(300, 'x'), "\"quoted\""};
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    record.add_span(names[i], "handle", static_cast<std::int64_t>(i) * 1000, 9'000, false, "");
+  }
+  REQUIRE(record.component_path() ==
+          std::vector<std::string>{"", "a_b", "_", std::string(255, 'x'), "\"quoted\""});
+  std::optional<CorrelationRecord> back = record_of(row_of(record));
+  REQUIRE(back);
+  REQUIRE(text_of(row_of(*back)) == text_of(row_of(record)));
+  REQUIRE(back->component_path() == record.component_path());
+  for (int i = 0; i < 100; ++i) record.add_span(std::to_string(i), "", -1, 1, false, "");
+  REQUIRE(record.component_path().size() == ComponentExtents::kComponentsMax);
+  back = record_of(row_of(record));
+  REQUIRE(back);
+  REQUIRE(text_of(row_of(*back)) == text_of(row_of(record)));
 }
 
 TEST_CASE("story: parts of one decision come together in time order", "[unit][tracing]") {

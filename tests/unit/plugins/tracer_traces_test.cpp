@@ -82,14 +82,14 @@ TEST_CASE("traces: a summary gathers its spans in any order", "[unit][tracing]")
   TraceStore store(10, 1000);
   store.add(facts(1, 20, 30, false, true, "b"), true);
   store.add(facts(1, 10, 50, true, false, "a"), true);
-  const TraceSummary* summary = store.find(trace_number(1));
-  REQUIRE(summary != nullptr);
+  const TraceStore::Found summary = store.find(trace_number(1));
+  REQUIRE(summary);
   REQUIRE(summary->start_ns == 10);
   REQUIRE(summary->end_ns == 50);
   REQUIRE(summary->span_count == 2);
   REQUIRE(summary->error_count == 1);
-  REQUIRE(summary->root_component == "a");
-  REQUIRE(summary->components == std::vector<std::string>{"a", "b"});
+  REQUIRE(summary.chunk->operations()[summary->root].component == "a");
+  REQUIRE(components_of(*summary.chunk, *summary.summary) == std::vector<std::string>{"a", "b"});
 }
 
 TEST_CASE("traces: counts stay exact beyond the history, and late spans make no half summaries",
@@ -102,9 +102,9 @@ TEST_CASE("traces: counts stay exact beyond the history, and late spans make no 
   REQUIRE(store.size() == 10);
   REQUIRE(store.evicted_count() == 990);
   REQUIRE(store.spans_after_eviction() == 1);
-  REQUIRE(store.find(trace_number(3)) == nullptr);
+  REQUIRE_FALSE(store.find(trace_number(3)));
   std::vector<std::uint64_t> latest;
-  store.for_each_latest([&](const TraceSummary& summary) {
+  store.for_each_latest([&](const TraceChunk&, const TraceSummary& summary) {
     for (std::uint64_t i = 0; i < 1000; ++i) {
       if (summary.id == trace_number(i)) latest.push_back(i);
     }

@@ -205,6 +205,14 @@ TEST_CASE("trade_tracker: a trade finds its decision over execution and order", 
     REQUIRE(performance["fills"] == 1);
     REQUIRE(performance["fill_fees"] == 0.5);
     REQUIRE(performance["by_regime"]["bull"]["trades"] == 1);
+    // The story of an id asks this way.
+    for (const char* id : {"t9", "x1", "d2"}) {
+      const Json known = Json::parse(
+          tracker.host.ask("trade_tracker.describe", Json{{"ids", {"nobody", id}}}.dump()));
+      REQUIRE(known["trades"].size() == 1);
+      REQUIRE(known["trades"][0]["trade_id"] == "t9");
+    }
+    REQUIRE(tracker.host.ask("trade_tracker.describe", R"({"ids": ["nobody", ""]})") == "{}");
   }
 }
 

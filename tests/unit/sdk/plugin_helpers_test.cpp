@@ -196,6 +196,50 @@ TEST_CASE("events: a trade's close under either name", "[unit][sdk]") {
   CHECK(own.open_time.empty());
 }
 
+TEST_CASE("events: a JSON span's service, attributes, events and links", "[unit][sdk]") {
+  EventReader reader(
+      [](std::uint32_t number) -> std::string_view { return number == 7 ? "the source" : ""; });
+  std::string record;
+  const std::string ids = R"({"trace_id":"t","span_id":"s","component":"c","operation":"o",)";
+  Event event = event_of(record, ids + R"("attributes":{"a":"x","i":-3,"n":1.5,"b":true,"l":[1,"2"],
+      "service.name":"checkout"},"events":[{"name":"e","time_unix_nano":"12","attributes":{"k":1}}],
+      "links":[{"trace_id":"t2","span_id":"s2","attributes":{}}],
+      "resource":{"service.name":"another"}})");
+  event.source = 7;
+  const Span span = reader.span(event);
+  CHECK(span.service == "checkout");
+  CHECK(span.component == "c");
+  std::string all;
+  span.for_each_attribute([&](std::string_view name, const AttributeValue& value) {
+    all += std::string(name) + "=" + value.to_text() + ";";
+  });
+  CHECK(all == "a=x;i=-3;n=1.5;b=true;l=[1,\"2\"];service.name=checkout;");
+  REQUIRE(span.attribute("i"));
+  CHECK(span.attribute("i")->kind == AttributeValue::Kind::integer);
+  CHECK(span.attribute("i")->integer == -3);
+  CHECK_FALSE(span.attribute("none"));
+  int count = 0;
+  span.for_each_event([&](const SpanEvent& one) {
+    CHECK(one.name == "e");
+    CHECK(one.time_ns == 12);
+    CHECK(one.attributes.attribute("k")->integer == 1);
+    ++count;
+  });
+  span.for_each_link([&](const SpanLink& one) {
+    CHECK(one.trace_id == "t2");
+    CHECK(one.span_id == "s2");
+    ++count;
+  });
+  CHECK(count == 2);
+
+  Event in_resource = event_of(record, ids + R"("resource":{"service.name":"another"}})");
+  CHECK(reader.span(in_resource).service == "another");
+  Event bare = event_of(record, ids + R"("kind":"client"})");
+  bare.source = 7;
+  CHECK(reader.span(bare).service == "the source");
+  CHECK_FALSE(reader.span(bare).attribute("a"));
+}
+
 TEST_CASE("json: a request is nested so deep and no deeper", "[unit][sdk]") {
   const auto nested = [](int levels) {
     return "{\"a\":" + std::string(levels - 1, '[') + std::string(levels - 1, ']') + "}";
