@@ -13,7 +13,8 @@ namespace ephor::tracer {
 namespace {
 
 constexpr std::size_t kTraceEventsMax = 20'000;
-constexpr std::int64_t kJaegerDeadlineNs = 5'000'000'000;
+constexpr std::int64_t kJaegerDeadlineMs = 5'000;
+constexpr std::int64_t kJaegerDeadlineMsMax = 60'000;
 
 std::int64_t monotonic_ns() {
   return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
@@ -255,7 +256,10 @@ std::string TraceQueries::answer_jaeger_search(const Json& request) {
   const auto limit = static_cast<std::size_t>(request_integer(request, "limit", 20, 1, 1500));
   const auto from_ns = epoch_parameter(request, "start", 1000);
   const auto to_ns = epoch_parameter(request, "end", 1000);
-  const std::int64_t deadline_ns = monotonic_ns() + kJaegerDeadlineNs;
+  const std::int64_t deadline_ns =
+      monotonic_ns() +
+      request_integer(request, "deadline_ms", kJaegerDeadlineMs, 1, kJaegerDeadlineMsMax) *
+          1'000'000;
   bool is_complete = true;
 
   // Names first: a chunk, then a summary, that lacks them is passed by without reading spans.

@@ -304,7 +304,7 @@ TEST_CASE("tracer: Jaeger's trace search filters span by span", "[unit][tracing]
   Tracer tracer;
   tracer.host.deliver(many_traces(0, 100));
   const auto count = [&](const std::string& query) {
-    return tracer.get("/api/traces?limit=1000&" + query)["data"].size();
+    return tracer.get("/api/traces?limit=1000&deadline_ms=60000&" + query)["data"].size();
   };
   REQUIRE(count("service=bot") == 100);
   REQUIRE(count("service=bot&operation=predict") == 100);
