@@ -19,9 +19,8 @@ struct Usage {
 Usage usage();  // now in use, of all threads
 
 // Smaller allocations succeed also while larger ones fail: destructors, which may not throw, make
-// small ones (those of nlohmann::json do: 16 bytes for each member of a configuration, in powers of
-// two), and it is for large ones that memory runs out.
-constexpr std::size_t kFailingBytes = 2048;
+// small ones (those of nlohmann::json do), and it is for large ones that memory runs out.
+constexpr std::size_t kFailingBytes = 1024;
 // For calls that build large documents, whose destructors allocate by the number of members.
 constexpr std::size_t kFailingBytesOfDocuments = 16 * 1024;
 

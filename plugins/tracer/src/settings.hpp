@@ -5,6 +5,7 @@
 #include <ephor/json.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "regression_monitor.hpp"
@@ -145,7 +146,11 @@ struct Settings {
   std::int64_t error_gone_ns;
 
   explicit Settings(std::string_view config) {
-    const Json json = parse_json(config, "tracer configuration");
+    Json json = parse_json(config, "tracer configuration");
+    // What is nested is taken out at once: destroying it within so many members takes more memory
+    // than the text had, and a destructor may not fail.
+    const Json sampled = take(json, "sampling", Json::object());
+    join_attributes = take(json, "join_attributes", Json::array()).get<std::vector<std::string>>();
     enable_tracing = member_or(json, "enable_tracing", true);
     enable_correlation_tracking = member_or(json, "enable_correlation_tracking", true);
     trace_sampling_rate = member_or(json, "trace_sampling_rate", 1.0);
@@ -153,18 +158,23 @@ struct Settings {
     traces.memory_max = member_or<std::size_t>(json, "max_traces_in_memory", 50'000);
     traces.keep_ns = nanoseconds(json, "trace_retention_days", 0.0, 86'400.0);
     max_service_operations = member_or<std::size_t>(json, "max_service_operations", 10'000);
-    join_attributes = member_or(json, "join_attributes", std::vector<std::string>{});
     max_tracking_history = member_or<std::size_t>(json, "max_tracking_history", 50'000);
     max_operations = member_or<std::size_t>(json, "max_operations", 256);
     max_error_groups = member_or<std::size_t>(json, "max_error_groups", 1000);
     max_distinct_ids = member_or<std::size_t>(json, "max_distinct_ids", 8'000'000);
     traces.ids_max = max_distinct_ids;
     read_regressions(json);
-    read_sampling(json.value("sampling", Json::object()));
+    read_sampling(sampled);
     read_analysis(json);
   }
 
  private:
+  static Json take(Json& json, const char* name, Json fallback) {
+    const auto found = json.find(name);
+    if (found == json.end()) return fallback;
+    return std::exchange(*found, nullptr);
+  }
+
   static std::int64_t nanoseconds(const Json& json, std::string_view name, double fallback,
                                   double unit_s) {
     return static_cast<std::int64_t>(member_or(json, name, fallback) * unit_s * 1e9);
